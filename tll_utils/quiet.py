@@ -1,0 +1,31 @@
+"""Importing this module loads TensorFlow without its start-up noise.
+
+TensorFlow's C++ side writes to file descriptor 2 whatever the log level, so only redirecting the
+descriptor around the first import and the first operation keeps a notebook's first cell clean.
+Errors still surface: Python raises them.
+"""
+
+import contextlib
+import os
+
+# The log level covers the messages that come later.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+with _silent_stderr():
+    import tensorflow as tf
+
+    tf.zeros(1)
