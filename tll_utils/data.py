@@ -1,0 +1,786 @@
+"""Finds, reads and validates the image pairs and candidate lists of Totally Looks Like.
+
+Two layouts are understood. The course edition:
+
+    train.csv                left,right             one pair per row
+    test_candidates.csv      left,c0,…,c{m-1}       one query and its m candidates per row
+    test_truth.csv           left,right             optional: the match of each query
+    train/left, train/right, test/left, test/right  <id>.jpg
+
+and the original release of Rosenfeld et al. (2018), where equal names make a pair:
+
+    left/, right/            or left.zip, right.zip
+
+`load` checks everything but the pixels, in milliseconds; `inspect` decodes every image.
+"""
+
+import csv
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm.auto import tqdm
+
+MIN_PAIRS = 20
+MAX_PIXELS = 64_000_000  # one image; the course images have 49 000
+MAX_UNZIPPED_BYTES = 4 * 2**30  # the original release has about 0.2 GiB
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# What Pillow may try on a file; a whitelist keeps its rarer and riskier decoders out.
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+
+SEARCH_DIRS = (Path("/kaggle/input"), Path(__file__).resolve().parent.parent / "data")
+
+EXPECTED = (
+    "Expected train.csv, test_candidates.csv, train/left, train/right, test/left and test/right "
+    "(course edition), or left and right as folders or zip files (original release)."
+)
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message says which file and row, and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Pairs to learn from, and queries with their candidates, with the paths of all images.
+
+    Attributes:
+        name: `"sample"` (drawn), `"release"` (original layout) or `"tll"` (course layout).
+        root: The data folder.
+        pairs: Columns `left`, `right`: ids, str. Shape `(num_pairs, 2)`.
+        left_paths, right_paths: Aligned with the rows of `pairs`.
+        candidates: Columns `left`, `c0` … `c{m-1}`: ids, str.
+        query_paths: Aligned with the rows of `candidates`.
+        gallery_paths: Each candidate image once, sorted by id.
+        candidate_index: int `(num_queries, m)`: positions in `gallery_paths`.
+        true_place: int `(num_queries,)`: column of the match in its row; None if not known.
+    """
+
+    name: str
+    root: Path
+    pairs: pd.DataFrame
+    left_paths: tuple[Path, ...]
+    right_paths: tuple[Path, ...]
+    candidates: pd.DataFrame
+    query_paths: tuple[Path, ...]
+    gallery_paths: tuple[Path, ...]
+    candidate_index: np.ndarray
+    true_place: np.ndarray | None
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def num_queries(self) -> int:
+        return len(self.candidates)
+
+    @property
+    def m(self) -> int:
+        """Candidates per query."""
+        return self.candidate_index.shape[1]
+
+
+# ---------------------------------------------------------------------------------------------
+# Find and load
+
+
+def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SEARCH_DIRS) -> Path:
+    """Returns the folder that holds a data set, looking one level into the folders it is given.
+
+    Args:
+        data_dir: Where the data are; `None` looks through `search_dirs`.
+        search_dirs: Kaggle's input folder and the project's `data/` unless told otherwise.
+
+    Raises:
+        DataError: If there is no data set.
+    """
+    places = search_dirs if data_dir is None else [Path(data_dir)]
+    for place in map(Path, places):
+        # Kaggle mounts /kaggle/input/<name> or /kaggle/input/competitions/<name>.
+        for depth in ("", "*", "*/*"):
+            for folder in sorted(place.glob(depth)) if depth else [place]:
+                if folder.is_dir() and _layout(folder):
+                    return folder
+    if data_dir is None:
+        looked = " or ".join(str(place) for place in places)
+        raise DataError(f"No data set in {looked}. Set TLL_DATA_DIR to its folder. {EXPECTED}")
+    if not Path(data_dir).is_dir():
+        raise DataError(f"{data_dir}: no such folder. Set TLL_DATA_DIR (or --data) to the data.")
+    raise DataError(f"{data_dir}: no data set in this folder. {EXPECTED}")
+
+
+def load(data_dir: Path | str, *, seed: int = 0) -> Dataset:
+    """Reads a data set and validates everything but the pixels.
+
+    Args:
+        data_dir: A folder that `find` accepts.
+        seed: Draws the held-out queries of the original release; the course edition has its own.
+
+    Raises:
+        DataError: If anything is missing, malformed or contradictory.
+    """
+    root = find(data_dir)
+    return _load_course(root) if _layout(root) == "course" else _load_release(root, seed=seed)
+
+
+def _layout(folder: Path) -> str | None:
+    def holds(*names):
+        return any((folder / name).exists() for name in names)
+
+    if holds("train.csv", "test_candidates.csv"):
+        return "course"
+    if holds("left", "left.zip") and holds("right", "right.zip"):
+        return "release"
+    return None
+
+
+def _load_course(root: Path) -> Dataset:
+    train_csv, candidates_csv, truth_csv = (
+        root / name for name in ("train.csv", "test_candidates.csv", "test_truth.csv")
+    )
+    pairs, pair_rows = _read_ids(train_csv, _is_pair_header, "left,right")
+    _refuse_repeats(train_csv, "left", pairs["left"], pair_rows)
+    _refuse_repeats(train_csv, "right", pairs["right"], pair_rows)
+    if len(pairs) < MIN_PAIRS:
+        raise DataError(f"{train_csv}: {len(pairs)} pairs; at least {MIN_PAIRS} are needed.")
+
+    candidates, rows = _read_ids(candidates_csv, _is_candidate_header, "left,c0,c1,… (2 or more)")
+    if candidates.empty:
+        raise DataError(f"{candidates_csv}: no rows; expected one query per row.")
+    _refuse_repeats(candidates_csv, "left", candidates["left"], rows)
+    for row, ids in zip(rows, candidates.itertuples(index=False), strict=True):
+        twice = [name for name, count in Counter(ids).items() if count > 1]
+        if twice:
+            raise DataError(
+                f"{candidates_csv}, row {row}: {twice[0]!r} stands there twice; expected one "
+                f"query and {len(ids) - 1} different candidates, the query not among them. "
+                "Remove the repetition."
+            )
+
+    left_files, right_files = (_list_images(root / "train" / side) for side in ("left", "right"))
+    query_files, gallery_files = (_list_images(root / "test" / side) for side in ("left", "right"))
+    options = candidates.columns[1:]
+    for column in options:
+        _paths_of(candidates[column], gallery_files, candidates_csv, rows)
+
+    true_place = None
+    if truth_csv.exists():
+        true_place = _read_truth(truth_csv, candidates)
+    return _assemble(
+        name="sample" if true_place is not None and (root / "sample.json").exists() else "tll",
+        root=root,
+        pairs=pairs,
+        left_paths=_paths_of(pairs["left"], left_files, train_csv, pair_rows),
+        right_paths=_paths_of(pairs["right"], right_files, train_csv, pair_rows),
+        candidates=candidates,
+        query_paths=_paths_of(candidates["left"], query_files, candidates_csv, rows),
+        gallery_files=gallery_files,
+        true_place=true_place,
+    )
+
+
+def _load_release(root: Path, *, seed: int) -> Dataset:
+    """Holds out 240 of 6016 pairs as queries, as Rosenfeld et al. and Takmaz et al. did."""
+    left_files, right_files = (_list_images(_release_folder(root, side)) for side in SIDES)
+    for side, lonely in zip(
+        SIDES, (left_files.keys() - right_files, right_files.keys() - left_files), strict=True
+    ):
+        if lonely:
+            raise DataError(
+                f"{root}: {len(lonely)} images of {side} have no partner of the same name, the "
+                f"first is {min(lonely)!r}. Equal names make a pair: add or remove the odd ones."
+            )
+    ids = np.array(sorted(left_files))
+    if len(ids) < MIN_PAIRS:
+        raise DataError(f"{root}: {len(ids)} pairs; at least {MIN_PAIRS} are needed.")
+    for name in ids:
+        _check_id(name, f"{root}/left", name)
+
+    left_paths = [left_files[name] for name in ids]
+    right_paths = [right_files[name] for name in ids]
+    groups = _group_pairs(_look_at(left_paths), _look_at(right_paths))
+    held_out = _hold_out(groups, seed=seed)
+    queries = ids[held_out]
+    order, true_place = _draw_lists(groups[held_out], seed=seed)
+    candidates = pd.DataFrame(
+        np.column_stack([queries, queries[order]]),
+        columns=["left"] + [f"c{place}" for place in range(order.shape[1])],
+    )
+    kept = ids[~held_out]
+    return _assemble(
+        name="release",
+        root=root,
+        pairs=pd.DataFrame({"left": kept, "right": kept}, dtype=str),
+        left_paths=tuple(left_files[name] for name in kept),
+        right_paths=tuple(right_files[name] for name in kept),
+        candidates=candidates.astype(str),
+        query_paths=tuple(left_files[name] for name in queries),
+        gallery_files=right_files,
+        true_place=true_place,
+    )
+
+
+def _assemble(*, candidates: pd.DataFrame, gallery_files: dict[str, Path], **fields) -> Dataset:
+    gallery_ids, index = np.unique(candidates.iloc[:, 1:].to_numpy(dtype=str), return_inverse=True)
+    return Dataset(
+        candidates=candidates,
+        gallery_paths=tuple(gallery_files[name] for name in gallery_ids),
+        candidate_index=index.reshape(len(candidates), -1),
+        **fields,
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# CSV files and folders
+
+SIDES = ("left", "right")
+
+
+def _is_pair_header(header: list[str]) -> bool:
+    return header == ["left", "right"]
+
+
+def _is_candidate_header(header: list[str]) -> bool:
+    m = len(header) - 1
+    return m >= 2 and header == ["left"] + [f"c{place}" for place in range(m)]
+
+
+def _read_ids(
+    path: Path, is_header: Callable[[list[str]], bool], expected: str
+) -> tuple[pd.DataFrame, list[int]]:
+    """Reads a CSV of ids, and the line number of each of its rows.
+
+    The csv module rather than pandas: it keeps the line numbers that messages need, and does not
+    take an image called `nan` for a missing one.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected a CSV with the columns {expected}.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, line) for line in reader if line]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a readable CSV file in UTF-8 ({error}).") from None
+    if not lines or not is_header(lines[0][1]):
+        found = ",".join(lines[0][1])[:200] if lines else "an empty file"
+        raise DataError(f"{path}, row 1: expected the columns {expected}, found {found}.")
+    header, body = lines[0][1], lines[1:]
+    for row, line in body:
+        if len(line) != len(header):
+            raise DataError(
+                f"{path}, row {row}: {len(line)} fields, expected {len(header)} "
+                f"({header[0]} to {header[-1]}). Complete the row or remove it."
+            )
+        for name in line:
+            _check_id(name, path, f"row {row}")
+    table = pd.DataFrame([line for _, line in body], columns=header, dtype=str)
+    return table, [row for row, _ in body]
+
+
+def _check_id(name: str, path: Path | str, where: str) -> None:
+    """Lets through plain names only: an id becomes part of a path."""
+    if not re.fullmatch(r"[\w-][\w.-]*", name):
+        raise DataError(
+            f"{path}, {where}: {name!r} cannot be an image id; expected the bare name of a file "
+            "without folder or extension (letters, digits, '_', '-', '.')."
+        )
+
+
+def _refuse_repeats(path: Path, column: str, ids: pd.Series, rows: list[int]) -> None:
+    repeated = ids.duplicated()
+    if repeated.any():
+        place = int(np.argmax(repeated))
+        first = rows[int(np.argmax(ids == ids[place]))]
+        raise DataError(
+            f"{path}, row {rows[place]}: {column} {ids[place]!r} stands in row {first} already; "
+            "expected every image in one row. Remove one of the two rows."
+        )
+
+
+def _list_images(folder: Path) -> dict[str, Path]:
+    """Maps ids to image paths, from one listing of the folder: a stat per file would be slow."""
+    try:
+        with os.scandir(folder) as entries:
+            files, folders = {}, []
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if suffix.lower() not in IMAGE_SUFFIXES or entry.name.startswith("."):
+                    continue  # Thumbs.db, .DS_Store, ._name.jpg
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif stem in files:
+                    raise DataError(
+                        f"{folder}: both {files[stem].name} and {entry.name} could be image "
+                        f"{stem!r}. Remove one of them."
+                    )
+                else:
+                    files[stem] = folder / entry.name
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no such folder. {EXPECTED}") from None
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}). {EXPECTED}") from None
+    if folders:
+        raise DataError(
+            f"{folder / min(folders)}: a folder, expected an image file. Remove or rename it."
+        )
+    return files
+
+
+def _paths_of(
+    ids: Iterable[str], files: dict[str, Path], path: Path, rows: list[int]
+) -> tuple[Path, ...]:
+    missing = [(row, name) for row, name in zip(rows, ids, strict=True) if name not in files]
+    if missing:
+        row, name = missing[0]
+        folder = next(iter(files.values())).parent if files else "an empty folder"
+        raise DataError(
+            f"{path}, row {row}: no image {name}.jpg in {folder} ({len(missing)} such rows in "
+            "this column). Add the file or remove the row."
+        )
+    return tuple(files[name] for name in ids)
+
+
+def _read_truth(path: Path, candidates: pd.DataFrame) -> np.ndarray:
+    """Returns the place of each query's match in its row, int `(num_queries,)`."""
+    truth, rows = _read_ids(path, _is_pair_header, "left,right")
+    _refuse_repeats(path, "left", truth["left"], rows)
+    options = {ids[0]: ids[1:] for ids in candidates.itertuples(index=False, name=None)}
+    places = {}
+    for row, query, match in zip(rows, truth["left"], truth["right"], strict=True):
+        if query not in options:
+            raise DataError(
+                f"{path}, row {row}: {query!r} is not a query of test_candidates.csv. "
+                "Use the truth that belongs to these candidates."
+            )
+        if match not in options[query]:
+            raise DataError(
+                f"{path}, row {row}: the match {match!r} is not among the candidates of {query!r} "
+                "in test_candidates.csv. Use the truth that belongs to these candidates."
+            )
+        places[query] = options[query].index(match)
+    missing = [query for query in options if query not in places]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} queries of test_candidates.csv have no row here, the first "
+            f"is {missing[0]!r}. Expected one row per query."
+        )
+    return np.array([places[query] for query in options])
+
+
+# ---------------------------------------------------------------------------------------------
+# The original release: zip files, held-out queries
+
+
+def _release_folder(root: Path, side: str) -> Path:
+    folder = root / side
+    return folder if folder.is_dir() else _unpack(root / f"{side}.zip")
+
+
+def _unpack(archive: Path) -> Path:
+    """Extracts the images of a zip once, beside it, and returns their folder.
+
+    The folder is named after the archive's contents, so another archive gets another folder; it
+    is written under a temporary name and renamed, so it is there whole or not at all.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            members = [_check_member(archive, member) for member in source.infolist()]
+            images = [member for member in members if _is_image_member(member)]
+            contents = sorted((member.filename, member.CRC) for member in images)
+            digest = hashlib.blake2b(repr(contents).encode(), digest_size=4).hexdigest()
+            target = archive.parent / "unpacked" / f"{archive.stem}-{digest}"
+            if target.is_dir():
+                return target
+            _check_members(archive, images)
+            target.parent.mkdir(exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            try:
+                for member in images:
+                    # The bare name: nothing in the archive decides on a folder.
+                    path = partial / PurePosixPath(member.filename).name
+                    with source.open(member) as image, path.open("wb") as copy:
+                        shutil.copyfileobj(image, copy)
+                if not target.is_dir():  # another process may have been quicker
+                    partial.rename(target)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except PermissionError as error:
+        raise DataError(
+            f"{archive}: cannot be extracted, {archive.parent} is not writable ({error.strerror}). "
+            "Extract it yourself to left/ and right/, or copy both zips to a writable folder."
+        ) from None
+    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, EOFError) as error:
+        raise DataError(f"{archive}: cannot be extracted ({error}). Download it again.") from None
+    return target
+
+
+def _check_member(archive: Path, member: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    name = member.filename.replace("\\", "/")
+    outside = name.startswith("/") or ":" in name or ".." in name.split("/")
+    if outside or stat.S_ISLNK(member.external_attr >> 16):
+        raise DataError(
+            f"{archive}: member {member.filename!r} leads outside the archive's folder; expected "
+            "plain image files. Do not use this file; download the original again."
+        )
+    return member
+
+
+def _is_image_member(member: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(member.filename)
+    hidden = path.name.startswith(".") or "__MACOSX" in path.parts
+    return not member.is_dir() and not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _check_members(archive: Path, images: list[zipfile.ZipInfo]) -> None:
+    size = sum(member.file_size for member in images)
+    if not images or size > MAX_UNZIPPED_BYTES:
+        raise DataError(
+            f"{archive}: {len(images)} images of {size / 2**30:.1f} GiB in all; expected at least "
+            f"{MIN_PAIRS} images and at most {MAX_UNZIPPED_BYTES / 2**30:.0f} GiB."
+        )
+    names = Counter(PurePosixPath(member.filename).name for member in images)
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{archive}: {count} members are called {name}; expected each name once.")
+
+
+def _hold_out(groups: np.ndarray, *, seed: int) -> np.ndarray:
+    """Marks the pairs that become queries: bool `(num_pairs,)`, whole groups only.
+
+    240 pairs, or 4 % of a smaller release, but enough for lists of 20 where a quarter allows it.
+    """
+    num_pairs = len(groups)
+    wanted = min(240, max(round(0.04 * num_pairs), min(20, num_pairs // 4)))
+    labels, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    held_out, taken = [], 0
+    for label, size in zip(labels[order], sizes[order], strict=True):
+        if taken + size <= wanted:
+            held_out.append(label)
+            taken += size
+    return np.isin(groups, held_out)
+
+
+def _draw_lists(groups: np.ndarray, *, seed: int, m: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Draws candidate lists among queries: int `(num_queries, m)`, and the place of each match.
+
+    No distractor comes from the query's own near-duplicate group.
+    """
+    largest = np.bincount(np.unique(groups, return_inverse=True)[1]).max(initial=0)
+    m = min(m, len(groups) - largest + 1)
+    if m < 2:
+        raise DataError(
+            f"{len(groups)} held-out pairs are too few, or too much alike, for candidate lists."
+        )
+    generator = np.random.default_rng(seed)
+    true_place = generator.integers(m, size=len(groups))
+    lists = np.empty((len(groups), m), dtype=int)
+    for query, place in enumerate(true_place):
+        others = np.flatnonzero(groups != groups[query])
+        distractors = generator.choice(others, size=m - 1, replace=False)
+        lists[query] = np.insert(distractors, place, query)
+    return lists, true_place
+
+
+# ---------------------------------------------------------------------------------------------
+# Pixels
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Decodes one image file to RGB, uint8 `(height, width, 3)` in [0, 255].
+
+    Grayscale, palette, CMYK and 16-bit images are converted; transparency is laid on white. An
+    EXIF rotation is not applied, as in TensorFlow's decoder.
+
+    Raises:
+        DataError: If the file is no image, is damaged, or has more than 64 million pixels; the
+            header decides the last, before anything is decoded.
+    """
+    return np.asarray(_read_rgb(path)[0])
+
+
+def content_hash(path: Path | str) -> str:
+    """Names a file by its bytes: equal files, equal 32 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _read_rgb(path: Path | str) -> tuple[Image.Image, str]:
+    """Returns the image in RGB and the mode that the file has."""
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
+            width, height = image.size
+            if width * height <= MAX_PIXELS:
+                return _to_rgb(image), image.mode
+        reason = f"{width}×{height} pixels, more than {MAX_PIXELS:,}"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        reason = f"more than {MAX_PIXELS:,} pixels"
+    except IsADirectoryError:
+        reason = "a folder"
+    except FileNotFoundError:
+        reason = "no such file"
+    except Image.UnidentifiedImageError:
+        reason = "no image" if os.path.getsize(path) else "an empty file"
+    except Exception as error:  # decoders fail on damaged files in many ways
+        reason = f"a damaged image ({error})"
+    raise DataError(
+        f"{path}: {reason}; expected a JPEG image. Replace the file, or remove it and its rows."
+    )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits in one channel; the high byte is the 8-bit image
+        high_byte = np.asarray(image).astype(np.int32) >> 8
+        return Image.fromarray(high_byte.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+# ---------------------------------------------------------------------------------------------
+# Near-duplicates and folds
+
+THUMBNAIL = 16  # side of the thumbnails that are compared
+MIN_CONTRAST = 10.0  # standard deviation in gray levels below which a thumbnail says nothing
+MIN_CORRELATION = 0.97  # of two thumbnails that show the same image
+
+
+class _Look(NamedTuple):
+    """What one decoding of an image tells."""
+
+    path: Path
+    digest: str = ""
+    size: tuple[int, int] = (0, 0)  # width, height
+    mode: str = ""
+    thumbnail: np.ndarray | None = None  # unit-norm float32 (256,); None if it says nothing
+    error: str = ""
+
+
+def near_duplicate_groups(left_paths: Sequence[Path], right_paths: Sequence[Path]) -> np.ndarray:
+    """Labels the pairs so that pairs which share a near-duplicate image share a group.
+
+    Two images are near-duplicates if their bytes are equal, or their 16×16 gray thumbnails
+    correlate above 0.97: another size, compression or tint of the same picture.
+
+    Args:
+        left_paths, right_paths: The images of each pair, `num_pairs` each.
+
+    Returns:
+        int `(num_pairs,)`, groups numbered from 0 in the order of their first pair.
+
+    Raises:
+        DataError: If an image cannot be read.
+    """
+    looks = _look_at([*left_paths, *right_paths])
+    for look in looks:
+        if look.error:
+            raise DataError(look.error)
+    return _group_pairs(looks[: len(left_paths)], looks[len(left_paths) :])
+
+
+def assign_folds(groups: np.ndarray, *, num_folds: int, seed: int) -> np.ndarray:
+    """Deals the pairs into folds of equal size, near-duplicate groups kept whole.
+
+    Args:
+        groups: int `(num_pairs,)`.
+        num_folds: At least 2, at most the number of groups.
+        seed: Shuffles the groups before they are dealt.
+
+    Returns:
+        int `(num_pairs,)` in [0, num_folds). The sizes of two folds differ at most by the size of
+        the largest group.
+    """
+    labels, sizes = np.unique(groups, return_counts=True)
+    if not 2 <= num_folds <= len(labels):
+        raise ValueError(
+            f"num_folds must be between 2 and the number of groups, {len(labels)}. "
+            f"Received: num_folds={num_folds}"
+        )
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(-sizes[order], kind="stable")]  # large ones first, small ones level
+    fold_sizes = np.zeros(num_folds, dtype=int)
+    fold_of_label = np.empty(len(labels), dtype=int)
+    for label in order:
+        fold_of_label[label] = fold_sizes.argmin()
+        fold_sizes[fold_of_label[label]] += sizes[label]
+    return fold_of_label[np.searchsorted(labels, groups)]
+
+
+def _look_at(paths: Sequence[Path], *, progress: bool = False) -> list[_Look]:
+    # Pillow releases the interpreter lock while it decodes, so threads use all cores.
+    with ThreadPoolExecutor() as pool:
+        looks = pool.map(_look, paths)
+        return list(tqdm(looks, total=len(paths), desc="images", leave=False, disable=not progress))
+
+
+def _look(path: Path) -> _Look:
+    try:
+        image, mode = _read_rgb(path)
+    except DataError as error:
+        return _Look(path, error=str(error))
+    thumbnail = np.asarray(
+        image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), np.float32
+    ).ravel()
+    contrast = thumbnail.std()
+    thumbnail = (thumbnail - thumbnail.mean()) / max(contrast, 1e-6) / THUMBNAIL
+    return _Look(
+        path,
+        digest=content_hash(path),
+        size=image.size,
+        mode=mode,
+        thumbnail=thumbnail if contrast >= MIN_CONTRAST else None,
+    )
+
+
+def _near_duplicates(looks: Sequence[_Look]) -> list[tuple[int, int]]:
+    """Returns the pairs of positions that show the same image, but for equal bytes."""
+    known = np.array([at for at, look in enumerate(looks) if look.thumbnail is not None], dtype=int)
+    if not known.size:
+        return []
+    thumbnails = np.stack([looks[at].thumbnail for at in known])
+    edges = []
+    for start in range(0, len(known), 1024):  # in blocks: all against all can be large
+        block = thumbnails[start : start + 1024] @ thumbnails[start:].T
+        rows, columns = np.nonzero(np.triu(block > MIN_CORRELATION, k=1))
+        edges += zip(known[start + rows].tolist(), known[start + columns].tolist(), strict=True)
+    return edges
+
+
+def _exact_duplicates(looks: Sequence[_Look]) -> list[tuple[int, int]]:
+    first: dict[str, int] = {}
+    seen = [(first.setdefault(look.digest, at), at) for at, look in enumerate(looks) if look.digest]
+    return [(earlier, later) for earlier, later in seen if earlier != later]
+
+
+def _group_pairs(left: Sequence[_Look], right: Sequence[_Look]) -> np.ndarray:
+    looks = [*left, *right]
+    edges = _exact_duplicates(looks) + _near_duplicates(looks)
+    return _join(len(left), [(a % len(left), b % len(left)) for a, b in edges])
+
+
+def _join(size: int, edges: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Numbers the connected components of `size` nodes: union-find. int `(size,)`."""
+    parent = list(range(size))
+
+    def find_root(node):
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for a, b in edges:
+        a, b = find_root(a), find_root(b)
+        parent[max(a, b)] = min(a, b)
+    roots = [find_root(node) for node in range(size)]
+    return np.unique(np.array(roots, dtype=int), return_inverse=True)[1]
+
+
+# ---------------------------------------------------------------------------------------------
+# Report
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `inspect` found; `str(report)` is for people.
+
+    Attributes:
+        name, root: Of the data set.
+        counts: Number of pairs, queries, candidates per query, gallery images and images.
+        sizes: How often each (width, height) occurs.
+        modes: How often each Pillow mode occurs; all but "RGB" are converted.
+        unreadable: One message per image that cannot be used.
+        exact_duplicates: Groups of files with equal bytes.
+        near_duplicates: Groups of files that look the same, those of equal bytes among them.
+    """
+
+    name: str
+    root: Path
+    counts: dict[str, int]
+    sizes: Counter
+    modes: Counter
+    unreadable: tuple[str, ...]
+    exact_duplicates: tuple[tuple[Path, ...], ...]
+    near_duplicates: tuple[tuple[Path, ...], ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps the data set from being used; empty if it is good."""
+        return self.unreadable
+
+    @property
+    def num_converted(self) -> int:
+        return sum(count for mode, count in self.modes.items() if mode != "RGB")
+
+    def __str__(self) -> str:
+        def listed(counter, shown=5):
+            parts = [f"{what}: {count}" for what, count in counter.most_common(shown)]
+            rest = len(counter) - shown
+            return ", ".join(parts) + (f" and {rest} more" if rest > 0 else "")
+
+        sizes = Counter({f"{w}×{h}": count for (w, h), count in self.sizes.items()})
+        lines = [f"{self.root} ({self.name})"]
+        lines += [f"  {what:22}{count}" for what, count in self.counts.items()]
+        lines += [
+            f"  {'sizes, width×height':22}{listed(sizes)}",
+            f"  {'modes':22}{listed(self.modes)} ({self.num_converted} converted to RGB)",
+        ]
+        for what, groups in (
+            ("exact duplicates", self.exact_duplicates),
+            ("near-duplicates", self.near_duplicates),
+        ):
+            lines += [f"  {what:22}{len(groups)} groups of {sum(map(len, groups))} images"]
+        lines += [f"  {'unreadable':22}{len(self.unreadable)}"]
+        lines += [f"    {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+
+def inspect(dataset: Dataset, *, progress: bool = True) -> Report:
+    """Decodes every image of a data set and reports what is there and what is wrong."""
+    paths = [
+        *dataset.left_paths,
+        *dataset.right_paths,
+        *dataset.query_paths,
+        *dataset.gallery_paths,
+    ]
+    looks = _look_at(paths, progress=progress)
+    good = [look for look in looks if not look.error]
+
+    def grouped(edges):
+        groups: dict[int, list[Path]] = {}
+        for look, label in zip(good, _join(len(good), edges).tolist(), strict=True):
+            groups.setdefault(label, []).append(look.path)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+    exact = _exact_duplicates(good)
+    return Report(
+        name=dataset.name,
+        root=dataset.root,
+        counts={
+            "pairs": dataset.num_pairs,
+            "queries": dataset.num_queries,
+            "candidates per query": dataset.m,
+            "gallery": len(dataset.gallery_paths),
+            "images": len(paths),
+        },
+        sizes=Counter(look.size for look in good),
+        modes=Counter(look.mode for look in good),
+        unreadable=tuple(look.error for look in looks if look.error),
+        exact_duplicates=grouped(exact),
+        near_duplicates=grouped(exact + _near_duplicates(good)),
+    )
