@@ -1,0 +1,117 @@
+"""Executes the notebooks in order, with a progress bar, and says where one failed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from tqdm.auto import tqdm
+
+from tll_utils.settings import project_dir
+
+
+class NotebookError(RuntimeError):
+    """A notebook cannot be found, or a cell of it failed."""
+
+
+def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -> list[Path]:
+    """Lists the notebooks in story order.
+
+    Args:
+        only: Names or their first letters, such as `"01"`. Defaults to all.
+        directory: Defaults to the project's `notebooks/`.
+
+    Raises:
+        NotebookError: If a name fits no notebook.
+    """
+    directory = directory or project_dir() / "notebooks"
+    found = sorted(directory.glob("[0-9]*.ipynb"))
+    if not found:
+        raise NotebookError(
+            f"{directory}: no notebooks here. Run from a checkout of the project: the notebooks "
+            "are not part of the installed package."
+        )
+    for name in only:
+        if not any(path.stem.startswith(name) for path in found):
+            known = ", ".join(path.stem for path in found)
+            raise NotebookError(f"Unknown notebook. Expected one of {known}. Received: {name!r}")
+    return [path for path in found if not only or path.stem.startswith(tuple(only))]
+
+
+def execute(notebooks: Sequence[Path], out_dir: Path, environ: dict[str, str]) -> None:
+    """Runs each notebook in a kernel of its own and saves it, executed, in `out_dir/notebooks`.
+
+    A notebook that fails is saved as far as it got; what earlier ones wrote stays.
+
+    Args:
+        notebooks: Paths, in the order to run.
+        out_dir: The output folder.
+        environ: Variables for the kernels, on top of those of this process.
+
+    Raises:
+        NotebookError: Names the notebook, the cell and the error.
+    """
+    executed_dir = Path(out_dir) / "notebooks"
+    executed_dir.mkdir(parents=True, exist_ok=True)
+    # Bars inside notebooks would end up as text in their outputs: the one below speaks for all.
+    environ = {**os.environ, **environ, "TQDM_DISABLE": "1"}
+    loaded = [nbformat.read(path, as_version=4) for path in notebooks]
+    num_cells = sum(len(_code_cells(notebook)) for notebook in loaded)
+    with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
+        for path, notebook in zip(notebooks, loaded, strict=True):
+            bar.set_description(path.stem)
+            try:
+                _execute_one(notebook, path, environ, bar)
+            finally:
+                _save(notebook, executed_dir / path.name)
+
+
+def _execute_one(notebook, path: Path, environ: dict[str, str], bar: tqdm) -> None:
+    code_cells = _code_cells(notebook)
+    started = []
+
+    def on_start(cell, cell_index):
+        if cell.cell_type == "code":
+            started.append(cell)
+
+    for cell in code_cells:
+        cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,  # wall times would change the file on every run
+        on_cell_start=on_start,
+        on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
+    )
+    try:
+        client.execute(env=environ)
+    except (CellExecutionError, DeadKernelError) as error:
+        what = (
+            f"{error.ename}: {error.evalue}"
+            if isinstance(error, CellExecutionError)
+            else "the kernel died, most often for want of memory"
+        )
+        raise NotebookError(
+            f"{path.stem}: code cell {len(started)} of {len(code_cells)} failed.\n"
+            f"{_indented(started[-1].source)}\n{what}"
+        ) from error
+
+
+def _code_cells(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def _indented(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.splitlines())
+
+
+def _save(notebook, path: Path) -> None:
+    beside = path.with_name(f".{path.name}")
+    nbformat.write(notebook, beside)
+    beside.replace(path)
