@@ -1,0 +1,52 @@
+"""The README: its table comes from a file, its commands and links exist."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tll_utils import __main__ as command_line
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def leaderboard():
+    spec = importlib.util.spec_from_file_location("leaderboard", ROOT / "benchmarks/leaderboard.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_leaderboard_is_the_one_of_the_stored_results(leaderboard):
+    rows = json.loads(leaderboard.RESULTS.read_text(encoding="utf-8"))
+    assert leaderboard.with_table(README, rows) == README
+    assert all(row["system"] in README and row["data"] == "tll" for row in rows)
+
+
+def test_stored_results_hold_what_a_number_needs(leaderboard):
+    for row in json.loads(leaderboard.RESULTS.read_text(encoding="utf-8")):
+        assert row["low"] <= row["top_2"] <= row["high"]
+        assert row["top_1"] <= row["top_2"] <= row["top_5"]
+        assert row["n"] >= 100 and row["split"] and row["weights"] != "random"
+
+
+def test_links_to_files_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_notebook_stands_in_the_readme():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{path.name}" in README
+
+
+def test_commands_parse():
+    commands = re.findall(r"python -m tll_utils ([^\n#`]+)", README)
+    assert commands
+    for command in commands:
+        arguments = re.sub(r"<[^>]+>", "x", command).split()
+        command_line._parser().parse_args(arguments)  # exits on a command that does not exist
