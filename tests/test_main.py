@@ -49,7 +49,7 @@ def test_validate_and_score(capsys, perfect_csv, sample_dir):
     truth = sample_dir / "test_truth.csv"
     code, out, _ = run(capsys, "score", perfect_csv, "--truth", truth, "--data", sample_dir)
     assert code == 0
-    assert "n = 12" in out and "top-1  1.000  95 % 0.757–1.000" in out  # Wilson, 12 of 12
+    assert "n = 12" in out and "top-1  1.000  95 % 0.758–1.000" in out  # 12 / (12 + 1.96²)
 
 
 def test_validate_names_file_and_line(capsys, perfect_csv, sample_dir):

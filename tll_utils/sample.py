@@ -51,6 +51,10 @@ def _rgb(names: str) -> np.ndarray:
     return np.array([list(bytes.fromhex(name)) for name in names.split()], np.float32) / 255
 
 
+class SampleError(ValueError):
+    """A sample data set cannot be drawn as asked."""
+
+
 # ── The data set ────────────────────────────────────────────────────────────────────────────
 
 
@@ -77,14 +81,14 @@ def draw(
         The path of the data set.
 
     Raises:
-        ValueError: If a count or the seed is too small.
+        SampleError: If a count or the seed is too small.
         FileExistsError: If `directory` holds anything but a sample data set.
     """
     for name, value, least in (
         ("num_pairs", num_pairs, 2), ("num_queries", num_queries, 2), ("seed", seed, 0)
     ):  # fmt: skip
         if value < least:
-            raise ValueError(f"{name} must be at least {least}. Received: {name}={value}")
+            raise SampleError(f"{name} must be at least {least}. Received: {name}={value}")
     directory = Path(directory)
     _refuse_foreign(directory)
 
@@ -134,6 +138,12 @@ def draw(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return directory
+
+
+def ensure(directory: str | os.PathLike) -> Path:
+    """Returns `directory`, drawing the default sample data set into it unless it holds one."""
+    marker = _read_marker(Path(directory)) or {}
+    return Path(directory) if marker.get("version") == _VERSION else draw(directory)
 
 
 def kinds(directory: str | os.PathLike) -> dict[str, str]:
@@ -356,7 +366,7 @@ def _draw_palettes(kind, rng):
     left, right = _draw_palette(rng), _draw_palette(rng)
     if kind == "colour":
         right = left.copy()
-    elif rng.random() < 0.25:
+    elif rng.random() < 0.15:
         right[:2] = left[:2]
     return left, np.clip(right + rng.normal(0, 0.015, (4, 3)), 0, 1).astype(np.float32)
 
