@@ -1,0 +1,234 @@
+"""Every figure of the notebooks: takes arrays, returns a Matplotlib figure, loads nothing.
+
+The returned figure is closed already, so that a notebook shows it once, as a cell's value.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tll_utils import scoring
+
+COLORS = ("#2f8583", "#e8755a", "#4a7fa7", "#e3a93c", "#6b3f5c", "#8a8b4a", "#dd8fa0", "#55505c")
+MATCH_COLOR, OTHER_COLOR, CHANCE_COLOR = COLORS[0], "#c9c4bc", COLORS[-1]
+
+
+def pair_grid(
+    lefts: Sequence[np.ndarray],
+    rights: Sequence[np.ndarray],
+    *,
+    titles: Sequence[str] = (),
+    columns: int = 5,
+) -> Figure:
+    """Shows pairs of images, left and right side by side, `columns` pairs in a row.
+
+    lefts, rights: equally many images, uint8 (h, w) or (h, w, 3).
+    """
+    rows = -(-len(lefts) // columns)
+    figure = plt.figure(figsize=(2.5 * columns, 1.75 * rows), layout="constrained")
+    for index, cell in enumerate(figure.subfigures(rows, columns, squeeze=False).flat):
+        if index < len(lefts):
+            axes = cell.subplots(1, 2, gridspec_kw={"wspace": 0.02})
+            for ax, image in zip(axes, (lefts[index], rights[index]), strict=True):
+                _show(ax, image)
+            cell.suptitle(titles[index] if titles else "", fontsize=9)
+    return _finish(figure)
+
+
+def image_mosaic(
+    images: Sequence[np.ndarray], *, titles: Sequence[str] = (), columns: int = 10
+) -> Figure:
+    """Shows images, uint8 (h, w) or (h, w, 3), `columns` in a row."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(1.25 * columns, 1.6 * rows), layout="constrained", squeeze=False
+    )
+    for index, ax in enumerate(axes.flat):
+        if index < len(images):
+            _show(ax, images[index], title=titles[index] if titles else "")
+        else:
+            ax.axis("off")
+    return _finish(figure)
+
+
+def candidate_row(
+    query: np.ndarray,
+    candidates: Sequence[np.ndarray],
+    scores: np.ndarray,
+    true_place: int | None,
+    *,
+    num_shown: int = 8,
+) -> Figure:
+    """Shows a query and its candidates by score, best first; see `candidate_rows`."""
+    places = None if true_place is None else [true_place]
+    return candidate_rows([query], [candidates], [scores], places, num_shown=num_shown)
+
+
+def candidate_rows(
+    queries: Sequence[np.ndarray],
+    candidates: Sequence[Sequence[np.ndarray]],
+    scores: Sequence[np.ndarray],
+    true_places: Sequence[int] | None,
+    *,
+    num_shown: int = 8,
+    labels: Sequence[str] = (),
+) -> Figure:
+    """Shows queries leftmost, then their candidates by score, titled `rank · score`.
+
+    The match is framed and labelled. Where it ranks below what is shown, it takes the last
+    place of the row, under its own rank.
+
+    Args:
+        queries: Images, uint8 (h, w) or (h, w, 3).
+        candidates: For each query its m candidate images.
+        scores: (queries, m), higher = more alike. Ties count against the match.
+        true_places: For each query the place of its match among the candidates, if known.
+        labels: Titles of the queries. Defaults to "query".
+    """
+    num_shown = min(num_shown, len(candidates[0]))
+    figure, axes = plt.subplots(
+        len(queries),
+        num_shown + 1,
+        figsize=(1.25 * (num_shown + 1), 1.8 * len(queries)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for index, row in enumerate(axes):
+        _show(row[0], queries[index], title=labels[index] if labels else "query")
+        _frame(row[0], CHANCE_COLOR)
+        match = None if true_places is None else int(true_places[index])
+        order = _by_score(scores[index], match)
+        shown = list(range(num_shown))
+        if match is not None and order.index(match) >= num_shown:
+            shown[-1] = order.index(match)
+        for ax, rank in zip(row[1:], shown, strict=True):
+            place = order[rank]
+            _show(ax, candidates[index][place], title=f"{rank + 1} · {scores[index][place]:.2f}")
+            if place == match:
+                _frame(ax, MATCH_COLOR)
+                ax.set_xlabel("match", color=MATCH_COLOR, fontsize=9, fontweight="bold")
+    return _finish(figure)
+
+
+def histograms(
+    values: Mapping[str, np.ndarray], *, xlabel: str, ylabel: str = "images", bins: int = 30
+) -> Figure:
+    """Draws one outlined histogram per named array of numbers, on shared bins."""
+    edges = np.histogram_bin_edges(np.concatenate([*map(np.ravel, values.values())]), bins)
+    figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+    for (name, numbers), color in zip(values.items(), COLORS, strict=False):
+        ax.hist(np.ravel(numbers), edges, histtype="stepfilled", color=color, alpha=0.25)
+        ax.hist(np.ravel(numbers), edges, histtype="step", color=color, label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend(frameon=False)
+    return _finish(figure)
+
+
+def scatter(x: np.ndarray, y: np.ndarray, *, xlabel: str, ylabel: str) -> Figure:
+    """Draws one dot per pair, on equal axes, with the diagonal on which both agree."""
+    figure, ax = plt.subplots(figsize=(3.8, 3.8), layout="constrained")
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    ax.plot([low, high], [low, high], color=OTHER_COLOR, zorder=0)
+    ax.scatter(x, y, s=10, color=COLORS[0], alpha=0.6, linewidths=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=f"r = {np.corrcoef(x, y)[0, 1]:.2f}")
+    return _finish(figure)
+
+
+def swatches(palettes: Sequence[np.ndarray], *, titles: Sequence[str] = ()) -> Figure:
+    """Shows palettes, each uint8 (colours, 3), as strips of colour."""
+    strips = [np.asarray(palette, np.uint8)[None] for palette in palettes]
+    figure, axes = plt.subplots(
+        len(strips), 1, figsize=(6, 0.55 * len(strips)), layout="constrained", squeeze=False
+    )
+    for index, ax in enumerate(axes[:, 0]):
+        ax.imshow(strips[index], aspect="auto")
+        ax.set(xticks=[], yticks=[])
+        if titles:
+            ax.set_ylabel(titles[index], rotation=0, ha="right", va="center", fontsize=9)
+    return _finish(figure)
+
+
+def top_2_bars(hits: Mapping[str, np.ndarray], *, num_candidates: int, title: str = "") -> Figure:
+    """Draws the top-2 accuracy of each named system with its 95 % Wilson interval.
+
+    hits: for each system, bool (queries,): did the match rank first or second?
+    """
+    figure, ax = plt.subplots(figsize=(6, 0.5 + 0.42 * len(hits)), layout="constrained")
+    for row, (name, hit) in enumerate(hits.items()):
+        _bar(ax, row, hit, color=COLORS[0], label=name)
+    ax.set_yticks(range(len(hits)), list(hits))
+    ax.invert_yaxis()
+    _mark_chance(ax, num_candidates)
+    ax.set(xlabel="top-2 accuracy", title=title)
+    return _finish(figure)
+
+
+def top_2_by_group(
+    hits: Mapping[str, np.ndarray], groups: np.ndarray, *, num_candidates: int
+) -> Figure:
+    """Draws top-2 accuracy group by group, one bar with a 95 % interval per named system.
+
+    hits: for each system, bool (queries,). groups: (queries,), the name of each one's group.
+    """
+    names = sorted(
+        set(groups), key=lambda name: -np.mean(next(iter(hits.values()))[groups == name])
+    )
+    height = 0.8 / len(hits)
+    figure, ax = plt.subplots(
+        figsize=(6, 0.8 + 0.25 * len(names) * len(hits)), layout="constrained"
+    )
+    for index, (system, hit) in enumerate(hits.items()):
+        for row, name in enumerate(names):
+            label = system if row == 0 else None
+            place = row + (index - (len(hits) - 1) / 2) * height
+            _bar(ax, place, hit[groups == name], color=COLORS[index], label=label, height=height)
+    counts = [np.sum(groups == name) for name in names]
+    ax.set_yticks(
+        range(len(names)), [f"{name} ({n})" for name, n in zip(names, counts, strict=True)]
+    )
+    ax.invert_yaxis()
+    _mark_chance(ax, num_candidates)
+    ax.set_xlabel("top-2 accuracy")
+    ax.legend(frameon=False, loc="lower right")
+    return _finish(figure)
+
+
+def _bar(ax: Axes, place: float, hits: np.ndarray, *, color: str, label=None, height=0.6) -> None:
+    value, (low, high) = np.mean(hits), scoring.wilson_interval(hits)
+    error = [[value - low], [high - value]]
+    ax.barh(place, value, height, xerr=error, color=color, ecolor="#333333", label=label,
+            error_kw={"linewidth": 1, "capsize": 2})  # fmt: skip
+
+
+def _mark_chance(ax: Axes, num_candidates: int) -> None:
+    chance = min(1.0, 2 / num_candidates)
+    ax.axvline(chance, color=CHANCE_COLOR, linestyle=":", label=f"chance {chance:.2f}")
+    ax.set_xlim(0, 1)
+
+
+def _by_score(scores: np.ndarray, match: int | None) -> list[int]:
+    """Places from the best score down; the match comes after those it ties with."""
+    scores = np.asarray(scores)
+    is_match = np.arange(len(scores)) == (-1 if match is None else match)
+    return np.lexsort((is_match, -scores)).tolist()
+
+
+def _show(ax: Axes, image: np.ndarray, *, title: str = "") -> None:
+    ax.imshow(image, cmap="gray" if np.ndim(image) == 2 else None)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=9)
+    ax.spines[:].set_visible(False)
+
+
+def _frame(ax: Axes, color: str) -> None:
+    ax.spines[:].set(visible=True, color=color, linewidth=3)
+
+
+def _finish(figure: Figure) -> Figure:
+    """Takes the figure from pyplot, which would show it a second time."""
+    plt.close(figure)
+    return figure
