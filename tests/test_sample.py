@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tll_utils import sample
+from tll_utils import descriptors, sample, scoring
 
 
 def read_bytes(root):
@@ -149,10 +149,34 @@ def test_draw_pair_refuses_an_unknown_kind():
         sample.draw_pair("smell", seed=0)
 
 
-def test_colour_pairs_share_colours_and_others_do_not():
-    def distances(kind):
-        pairs = [sample.draw_pair(kind, seed=(7, i)) for i in range(12)]
-        means = np.array([[cv2.mean(side)[:3] for side in pair] for pair in pairs])
-        return np.linalg.norm(means[:, 0] - means[:, 1], axis=1)
+def top_2(kind, describe):
+    """Share of 30 pairs of a kind whose right is among the two nearest of all 30 rights."""
+    pairs = [sample.draw_pair(kind, seed=(7, i)) for i in range(30)]
+    left, right = (describe(np.stack(side), progress=False) for side in zip(*pairs, strict=True))
+    scores = scoring.cosine_scores(left, right, np.tile(np.arange(30), (30, 1)))
+    return scoring.top_k_accuracy(scores, np.arange(30))
 
-    assert np.median(distances("colour")) < 0.6 * np.median(distances("texture"))
+
+def test_colour_alone_finds_colour_pairs_only():
+    assert top_2("colour", descriptors.color_histogram) > 0.8
+    assert top_2("texture", descriptors.color_histogram) < 0.4
+
+
+def test_ensure_draws_once_and_then_leaves_the_set_alone(tmp_path, monkeypatch):
+    calls = []
+    real = sample.draw
+    monkeypatch.setattr(
+        sample, "draw", lambda root: calls.append(root) or real(root, num_pairs=2, num_queries=2)
+    )
+    for _ in range(2):
+        assert sample.ensure(tmp_path / "set") == tmp_path / "set"
+    assert calls == [tmp_path / "set"]
+
+
+def test_ensure_redraws_what_an_older_version_drew(tmp_path, monkeypatch):
+    root = sample.draw(tmp_path / "set", num_pairs=3, num_queries=2, progress=False)
+    marker = json.loads((root / sample.MARKER).read_text())
+    (root / sample.MARKER).write_text(json.dumps({**marker, "version": 0}))
+    monkeypatch.setattr(sample, "draw", lambda root: pytest.fail("drawn again"))
+    with pytest.raises(pytest.fail.Exception, match="drawn again"):
+        sample.ensure(root)

@@ -33,7 +33,7 @@ WIDTH, HEIGHT = 200, 245
 NUM_CANDIDATES = 20
 MARKER = "sample.json"
 
-_VERSION = 1  # goes into the marker: the same seed means the same bytes only within a version
+_VERSION = 2  # goes into the marker: the same seed means the same bytes only within a version
 _UNIT = WIDTH / 2  # pixels per unit
 _TOP = HEIGHT / WIDTH  # y runs from −_TOP to _TOP
 _INK = np.array([0.17, 0.15, 0.19], np.float32)
@@ -91,6 +91,7 @@ def draw(
             raise SampleError(f"{name} must be at least {least}. Received: {name}={value}")
     directory = Path(directory)
     _refuse_foreign(directory)
+    was_there = directory.exists()
 
     rng = np.random.default_rng(seed)
     total = num_pairs + num_queries
@@ -134,7 +135,9 @@ def draw(
         candidates.to_csv(part / "test_candidates.csv", index=False)
         (part / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
         part.chmod(0o755)  # mkdtemp makes it private
-        _move_into_place(part, directory, marker)
+        # Another process may have drawn the same set meanwhile; who reads it is not disturbed.
+        if was_there or _read_marker(directory) != marker:
+            _move_into_place(part, directory)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return directory
@@ -219,7 +222,7 @@ def _refuse_foreign(directory):
         )
 
 
-def _move_into_place(part, directory, marker):
+def _move_into_place(part, directory):
     """Renames `part` to `directory`, replacing an empty folder or an older sample set."""
     try:
         os.replace(part, directory)  # works on a free name and on an empty folder
