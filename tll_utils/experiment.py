@@ -132,6 +132,7 @@ class Experiment:
             backbone,
             weights=self.weights_of(backbone),
             store_dir=self.out_dir / "features",
+            seed=self.seed,
             **options,
         )
 
