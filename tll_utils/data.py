@@ -542,7 +542,7 @@ def _read_rgb(path: Path | str) -> tuple[Image.Image, str]:
             width, height = image.size
             if width * height <= MAX_PIXELS:
                 return _to_rgb(image), image.mode
-        reason = f"{width}×{height} pixels, more than {MAX_PIXELS:,}"
+        reason = f"more than {MAX_PIXELS:,} pixels ({width}×{height})"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         reason = f"more than {MAX_PIXELS:,} pixels"
     except IsADirectoryError:
@@ -574,8 +574,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 THUMBNAIL = 16  # side of the thumbnails that are compared
 FLAT = 6.0  # gray levels: rows and columns with a smaller standard deviation are margin
-# Measured on the 7200 course images: of 82 couples above it, 2 did not show the same picture.
-MIN_LIKENESS = 0.82
+# Looked at on 7200 course images: of 92 couples above it, 2 did not show the same picture.
+MIN_LIKENESS = 0.81
 
 
 class _Look(NamedTuple):
@@ -675,17 +675,18 @@ def _describe(thumbnails: np.ndarray) -> np.ndarray:
     """Unit vectors whose dot product is the mean of two correlations: of colours and of edges.
 
     Colours alone confuse portraits on white, edges alone drawings of few lines.
-    thumbnails: `(n, 16, 16, 3)`. Returns float32 `(n, 2208)`.
+    thumbnails: `(n, 16, 16, 3)`. Returns float32 `(n, 1248)`.
     """
 
     def unit(vectors):
-        vectors = vectors.reshape(len(vectors), -1)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
 
-    colours = thumbnails - thumbnails.mean(axis=(1, 2, 3), keepdims=True)
-    down, across = np.diff(thumbnails, axis=1), np.diff(thumbnails, axis=2)
-    edges = np.concatenate([unit(down), unit(across)], axis=1)
-    return np.concatenate([unit(colours), unit(edges)], axis=1) / np.float32(np.sqrt(2))
+    n = len(thumbnails)
+    colours = thumbnails.reshape(n, -1)
+    gray = thumbnails.mean(axis=-1)
+    edges = [np.diff(gray, axis=axis).reshape(n, -1) for axis in (1, 2)]
+    halves = unit(colours - colours.mean(axis=1, keepdims=True)), unit(np.hstack(edges))
+    return np.hstack(halves) / np.float32(np.sqrt(2))
 
 
 def _near_duplicates(looks: Sequence[_Look]) -> list[tuple[int, int]]:
