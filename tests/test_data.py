@@ -193,6 +193,13 @@ def test_find_says_where_it_looked(tmp_path):
         data.find(tmp_path / "none")
 
 
+def test_find_takes_a_folder_around_one_data_set_only(course, release):
+    with pytest.raises(data.DataError, match="2 data sets"):
+        data.find(course.parent)
+    shutil.rmtree(release)
+    assert data.find(course.parent) == course
+
+
 def test_find_does_not_take_the_train_folder_for_a_release(course):
     (course / "train.csv").unlink()
     (course / "test_candidates.csv").unlink()
@@ -337,7 +344,7 @@ def png_header(width, height):
         ("empty", "an empty file"),
         ("text", "no image"),
         ("truncated", "a damaged image"),
-        ("folder", "a folder"),
+        ("folder", "is a directory"),
         ("missing", "no such file"),
         ("huge", "more than 64,000,000 pixels"),
         ("large", "more than 64,000,000 pixels"),

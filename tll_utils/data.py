@@ -100,28 +100,46 @@ class Dataset:
 
 
 def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SEARCH_DIRS) -> Path:
-    """Returns the folder that holds a data set, looking one level into the folders it is given.
+    """Returns the folder that holds the data set.
 
     Args:
-        data_dir: Where the data are; `None` looks through `search_dirs`.
+        data_dir: The data set, or a folder around it; `None` takes the first that `search_dirs`
+            hold.
         search_dirs: Kaggle's input folder and the project's `data/` unless told otherwise.
 
     Raises:
-        DataError: If there is no data set.
+        DataError: If there is no data set, or `data_dir` holds several.
     """
-    places = search_dirs if data_dir is None else [Path(data_dir)]
-    for place in map(Path, places):
-        # Kaggle mounts /kaggle/input/<name> or /kaggle/input/competitions/<name>.
-        for depth in ("", "*", "*/*"):
-            for folder in sorted(place.glob(depth)) if depth else [place]:
-                if folder.is_dir() and _layout(folder):
-                    return folder
     if data_dir is None:
-        looked = " or ".join(str(place) for place in places)
+        for place in search_dirs:
+            if found := _data_sets(place):
+                return found[0]
+        looked = " or ".join(str(place) for place in search_dirs)
         raise DataError(f"No data set in {looked}. Set TLL_DATA_DIR to its folder. {EXPECTED}")
     if not Path(data_dir).is_dir():
         raise DataError(f"{data_dir}: no such folder. Set TLL_DATA_DIR (or --data) to the data.")
-    raise DataError(f"{data_dir}: no data set in this folder. {EXPECTED}")
+    found = _data_sets(Path(data_dir))
+    if not found:
+        raise DataError(f"{data_dir}: no data set in this folder. {EXPECTED}")
+    if len(found) > 1:
+        raise DataError(
+            f"{data_dir}: {len(found)} data sets in this folder, {found[0].name} and "
+            f"{found[1].name} among them. Name the one to use."
+        )
+    return found[0]
+
+
+def _data_sets(place: Path) -> list[Path]:
+    """Returns `place` if it is a data set, else those in it, else those one level deeper.
+
+    Kaggle mounts `/kaggle/input/<name>` or `/kaggle/input/competitions/<name>`.
+    """
+    if _layout(place):
+        return [place]
+    for pattern in ("*", "*/*"):
+        if found := sorted(folder for folder in place.glob(pattern) if _layout(folder)):
+            return found
+    return []
 
 
 def load(data_dir: Path | str, *, seed: int = 0) -> Dataset:
@@ -545,10 +563,8 @@ def _read_rgb(path: Path | str) -> tuple[Image.Image, str]:
         reason = f"more than {MAX_PIXELS:,} pixels ({width}×{height})"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         reason = f"more than {MAX_PIXELS:,} pixels"
-    except IsADirectoryError:
-        reason = "a folder"
-    except FileNotFoundError:
-        reason = "no such file"
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        reason = error.strerror.lower()
     except Image.UnidentifiedImageError:
         reason = "no image" if os.path.getsize(path) else "an empty file"
     except Exception as error:  # decoders fail on damaged files in many ways
