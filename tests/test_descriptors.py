@@ -126,3 +126,18 @@ def test_lbp_ignores_brightness_but_not_texture(noise):
 def test_descriptors_name_the_bad_argument(describe, bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         describe(plain(RED)[None], progress=False, **bad)
+
+
+def test_dominant_colors_come_most_frequent_first():
+    pair = np.stack([plain(RED), halves(RED, BLUE)])
+    colors = descriptors.dominant_colors(pair, num_colors=2)
+    assert colors.dtype == np.uint8
+    np.testing.assert_array_equal(colors, [RED, BLUE])
+
+
+def test_centered_cosine_removes_each_side_its_own_mean():
+    score = descriptors.centered_cosine(np.array([[1.0, 1], [3, 3]]), np.array([[0.0, 8], [0, 8]]))
+    # Queries become (1, 0) and (0, 1), rights (2, 0) and (0, −1): cosines by hand.
+    queries, gallery = np.array([[3.0, 2], [2, 3]]), np.array([[2.0, 8], [0, 7]])
+    scores = score(queries, gallery, np.array([[0, 1], [1, 0]]))
+    np.testing.assert_allclose(scores, [[1, 0], [-1, 0]], atol=1e-6)

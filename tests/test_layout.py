@@ -13,7 +13,7 @@ ALLOWED = {
     "data": set(),
     "sample": set(),
     "quiet": set(),
-    "descriptors": {"data"},
+    "descriptors": {"data", "scoring"},
     "images": {"data"},
     "generators": {"data", "images"},
     "losses": set(),

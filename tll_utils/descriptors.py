@@ -1,6 +1,6 @@
 """Classical descriptors: what colours, edges and textures say without any learning.
 
-Each takes images and returns one row per image, float32 `(n, d)`. Images are uint8 RGB
+Descriptors take images and return one row per image, float32 `(n, d)`. Images are uint8 RGB
 `(n, h, w, 3)`, or paths, which are decoded one at a time.
 """
 
@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from skimage.feature import hog as skimage_hog
 from skimage.feature import local_binary_pattern
+from sklearn.cluster import KMeans
 from tqdm.auto import tqdm
 
-from tll_utils import data
+from tll_utils import data, scoring
 
 Images = np.ndarray | Sequence[str | os.PathLike]
 
@@ -129,6 +130,43 @@ def lbp(
         return np.sqrt(counts / counts.sum())
 
     return _describe_all(describe, images, "Local binary patterns", progress)
+
+
+def dominant_colors(images: np.ndarray, *, num_colors: int = 10, seed: int = 0) -> np.ndarray:
+    """Finds the colours around which the pixels of all images gather, by k-means.
+
+    Args:
+        images: uint8 RGB `(n, h, w, 3)`.
+
+    Returns:
+        uint8 RGB `(num_colors, 3)`, most frequent first.
+    """
+    pixels = images.reshape(-1, 3)
+    _require(len(pixels) >= num_colors >= 1, "too few pixels", num_colors=num_colors)
+    # Twenty thousand pixels say it as well as millions.
+    chosen = np.random.default_rng(seed).choice(len(pixels), min(len(pixels), 20_000), False)
+    means = KMeans(num_colors, n_init=1, random_state=seed).fit(pixels[chosen].astype(float))
+    order = np.argsort(-np.bincount(means.labels_, minlength=num_colors), kind="stable")
+    return means.cluster_centers_[order].round().astype(np.uint8)
+
+
+def centered_cosine(left: np.ndarray, right: np.ndarray) -> Callable:
+    """Learns the mean of each side and returns a scorer that removes it before the cosine.
+
+    Descriptors are positive, so any two are much alike; what tells two images apart is how each
+    differs from the average of its side.
+
+    Args:
+        left, right: Descriptors of the training pairs, `(n, d)`.
+
+    Returns:
+        A function of `queries (n, d)`, `gallery (g, d)` and `candidates`, int `(n, m)`, that
+        returns scores `(n, m)`, higher = more alike.
+    """
+    mean_left, mean_right = left.mean(axis=0), right.mean(axis=0)
+    return lambda queries, gallery, candidates: scoring.cosine_scores(
+        queries - mean_left, gallery - mean_right, candidates
+    )
 
 
 def _gray(image, size):
