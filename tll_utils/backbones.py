@@ -22,7 +22,8 @@ from pathlib import Path
 
 import h5py
 import keras
-from keras import applications
+import numpy as np
+from keras import applications, ops
 
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications"
 ONLINE_CHECK_SECONDS = 2.0
@@ -233,8 +234,9 @@ def build(
 ) -> keras.Model:
     """Builds a backbone that takes RGB images in [0, 255].
 
-    Batch normalisation and dropout stay in inference mode, also in training: a fine-tuning set
-    is too small to estimate statistics, and some releases have them folded into the convolutions.
+    Batch normalisation stays in inference mode, also while other layers are trained: batches are
+    too small to estimate statistics, and some releases have them folded into the convolutions.
+    Setting `model.trainable = True` afterwards would undo that; use the argument.
 
     Args:
         name: A key of `REGISTRY`.
@@ -259,9 +261,9 @@ def build(
     path = None if weights == "random" else find_weights(name, weights)
     base = _construct(backbone, path, size, seed)
     _set_trainable(base, trainable)
-    network = keras.Model(base.inputs, _outputs(base, backbone, taps), name=name)
+    network = keras.Model(base.input, _outputs(base, backbone, taps), name=name)
     images = keras.Input((*size, 3), name="images")
-    maps = network(backbone.preprocess(images), training=False)
+    maps = network(backbone.preprocess(images))
     return keras.Model(images, maps, name=f"{name}_on_rgb")
 
 
@@ -335,17 +337,38 @@ def weights_fingerprint(name: str, weights: str, *, seed: int = 0) -> str:
 
 
 def _construct(backbone, path, size, seed) -> keras.Model:
+    arguments = {"include_top": False, "input_shape": (*size, 3)}
+    if path is None:
+        with _seeded(seed):
+            base = backbone.constructor(weights=None, **arguments)
+        _calibrate(base, backbone, seed)
+        return base
     try:
-        with _seeded(seed), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Keras warns that weights of 224 are used for other sizes, which is what is wanted.
             warnings.filterwarnings("ignore", message=".*input_shape. is undefined or non-square")
-            return backbone.constructor(
-                include_top=False, weights=path and str(path), input_shape=(*size, 3)
-            )
+            return backbone.constructor(weights=str(path), **arguments)
     except (OSError, ValueError, KeyError) as error:
-        if path is None:
-            raise
         raise WeightsDamaged(_damaged(backbone.name, path, error)) from error
+
+
+def _calibrate(base, backbone, seed) -> None:
+    """Gives the batch normalisation of a random network the statistics of noise, fine and coarse.
+
+    With the initial ones, each layer weakens the signal until the last features underflow.
+    """
+    normalisations = [x for x in base.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if not normalisations:
+        return
+    rng = np.random.default_rng(seed)
+    scales = [rng.uniform(0, 127.5, (8, cells, cells, 3)).astype("float32") for cells in (4, 32)]
+    noise = sum(ops.image.resize(scale, base.input_shape[1:3]) for scale in scales)
+    momenta = [layer.momentum for layer in normalisations]
+    for layer in normalisations:
+        layer.momentum = 0.0  # one batch decides
+    base(backbone.preprocess(noise), training=True)
+    for layer, momentum in zip(normalisations, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def _damaged(name, path, error) -> str:
@@ -373,14 +396,14 @@ def _outputs(base, backbone, taps):
 
 
 def _set_trainable(base, trainable: bool | str) -> None:
-    if isinstance(trainable, bool):
-        base.trainable = trainable
-        return
-    starts = [i for i, layer in enumerate(base.layers) if layer.name.startswith(trainable)]
-    if not starts:
-        raise ValueError(f"{base.name} has no layer whose name starts with {trainable!r}.")
+    prefix = trainable if isinstance(trainable, str) else ""
+    matches = [i for i, layer in enumerate(base.layers) if layer.name.startswith(prefix)]
+    if not matches:
+        raise ValueError(f"{base.name} has no layer whose name starts with {prefix!r}.")
     for i, layer in enumerate(base.layers):
-        layer.trainable = i >= starts[0]
+        # A batch normalisation that is not trainable uses its stored statistics.
+        frozen = isinstance(layer, keras.layers.BatchNormalization) or not trainable
+        layer.trainable = not frozen and i >= matches[0]
 
 
 @contextlib.contextmanager

@@ -123,6 +123,7 @@ def embed(
             if not pattern.any():
                 continue
             rows = np.flatnonzero((missing == pattern).all(axis=1))
+            rows = rows[np.argsort(first[rows])]  # in the order of `paths`
             wanted = list(itertools.compress(keys, pattern))
             embed_batch = batch_embedder(
                 backbone, wanted, weights=weights, size=size, flip=flip, seed=seed
@@ -171,7 +172,8 @@ def batch_embedder(
         lambda batch: pooled(batch, training=False),
         input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
     )
-    return convert_variables_to_constants_v2(call.get_concrete_function())
+    folded = convert_variables_to_constants_v2(call.get_concrete_function())
+    return lambda batch: folded(tf.convert_to_tensor(batch))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -344,6 +346,5 @@ class _Store:
     def _sweep(self) -> None:
         """Removes what killed runs left half-written an hour ago or earlier."""
         for part in self.folder.glob("*.part"):
-            with_age = time.time() - part.stat().st_mtime
-            if with_age > 3600:
+            if time.time() - part.stat().st_mtime > 3600:
                 part.unlink(missing_ok=True)
