@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tll_utils import scoring
 
 COLORS = ("#2f8583", "#e8755a", "#4a7fa7", "#e3a93c", "#6b3f5c", "#8a8b4a", "#dd8fa0", "#55505c")
+_IMAGE_DPI = 80  # images are small; a notebook full of them should be, too
 MATCH_COLOR, OTHER_COLOR, CHANCE_COLOR = COLORS[0], "#c9c4bc", COLORS[-1]
 
 
@@ -27,14 +28,26 @@ def pair_grid(
 
     lefts, rights: equally many images, uint8 (h, w) or (h, w, 3).
     """
+    columns = min(columns, len(lefts))
     rows = -(-len(lefts) // columns)
-    figure = plt.figure(figsize=(2.5 * columns, 1.75 * rows), layout="constrained")
-    for index, cell in enumerate(figure.subfigures(rows, columns, squeeze=False).flat):
-        if index < len(lefts):
-            axes = cell.subplots(1, 2, gridspec_kw={"wspace": 0.02})
-            for ax, image in zip(axes, (lefts[index], rights[index]), strict=True):
-                _show(ax, image)
-            cell.suptitle(titles[index] if titles else "", fontsize=9)
+    figure, axes = plt.subplots(
+        rows,
+        3 * columns,
+        width_ratios=[1, 1, 0.12] * columns,  # the two of a pair stand close, pairs apart
+        figsize=(2.4 * columns, (1.6 if titles else 1.42) * rows),
+        dpi=_IMAGE_DPI,
+        layout="constrained",
+        squeeze=False,
+    )
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0, hspace=0)
+    for ax in axes.flat:
+        ax.axis("off")
+    for index in range(len(lefts)):
+        pair = axes.reshape(-1, 3)[index]
+        _show(pair[0], lefts[index])
+        _show(pair[1], rights[index])
+        if titles:
+            pair[0].set_title(titles[index], fontsize=9, loc="left")
     return _finish(figure)
 
 
@@ -45,7 +58,12 @@ def image_mosaic(
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(1.25 * columns, 1.6 * rows), layout="constrained", squeeze=False
+        rows,
+        columns,
+        figsize=(1.25 * columns, (1.75 if titles else 1.55) * rows),
+        dpi=_IMAGE_DPI,
+        layout="constrained",
+        squeeze=False,
     )
     for index, ax in enumerate(axes.flat):
         if index < len(images):
@@ -93,7 +111,8 @@ def candidate_rows(
     figure, axes = plt.subplots(
         len(queries),
         num_shown + 1,
-        figsize=(1.25 * (num_shown + 1), 1.8 * len(queries)),
+        figsize=(1.25 * (num_shown + 1), 1.95 * len(queries)),
+        dpi=_IMAGE_DPI,
         layout="constrained",
         squeeze=False,
     )
@@ -218,6 +237,7 @@ def _by_score(scores: np.ndarray, match: int | None) -> list[int]:
 
 
 def _show(ax: Axes, image: np.ndarray, *, title: str = "") -> None:
+    ax.axis("on")
     ax.imshow(image, cmap="gray" if np.ndim(image) == 2 else None)
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=9)
