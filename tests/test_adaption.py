@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tll_utils import adaption, scoring
+from tll_utils.features import Views
 
 
 def pairs_with_a_nuisance(num_pairs=120, dim=12, strength=8.0, seed=0):
@@ -43,7 +44,7 @@ def test_standardiser_makes_finite_features_of_any(sides):
     assert np.isfinite(transform(sides[0])).all()
 
 
-@pytest.mark.parametrize("num_pairs", [3, 40])  # both Gram matrices
+@pytest.mark.parametrize("num_pairs", [3, 40])
 def test_principal_components_keep_all_distances_of_a_flat_cloud(num_pairs):
     rng = np.random.default_rng(0)
     flat = rng.normal(size=(2, num_pairs, 2)) @ rng.normal(size=(2, 9))
@@ -101,10 +102,10 @@ def test_adaption_finds_matches_of_pairs_it_never_saw():
     left, right = pairs_with_a_nuisance(num_pairs=240)
     train, valid = slice(0, 160), slice(160, None)
     plain = adaption.expected_top_k(left[valid], right[valid])
-    settings = adaption.HeadSettings(embedding_dim=8, dropout=0.0, learning_rate=0.02)
+    settings = adaption.HeadSettings(8, dropout=0.0, temperature=0.1, learning_rate=0.02)
     fitted = {
         "closed form": adaption.within_pair_whitening(left[train], right[train], shrinkage=0.01),
-        "head": adaption.head_transform(left[train], right[train], settings),
+        "head": adaption.trained_head(left[train], right[train], settings, dim=12),
     }
     for name, transform in fitted.items():
         top_2 = adaption.expected_top_k(transform(left[valid]), transform(right[valid]))
@@ -180,3 +181,38 @@ def test_a_trained_head_survives_saving(tmp_path):
     head.save(tmp_path / "head.keras")
     reloaded = keras.models.load_model(tmp_path / "head.keras")
     assert np.allclose(head(left), reloaded(left), atol=1e-6)
+
+
+def test_closed_form_standardises_before_it_whitens():
+    left, right = pairs_with_a_nuisance()
+    scale = np.float32([1e4] + [1.0] * 11)  # units must not matter
+    plain = adaption.closed_form(left, right)(left)
+    assert np.allclose(adaption.closed_form(left * scale, right * scale)(left * scale), plain,
+                       atol=1e-2)  # fmt: skip
+
+
+def test_cosine_of_scores_what_the_transform_returns():
+    score = adaption.cosine_of(lambda features: features[:, :1])
+    queries, gallery = np.array([[1.0, 9.0]]), np.array([[2.0, 0.0], [-1.0, 5.0]])
+    assert np.allclose(score(queries, gallery, np.array([[0, 1]])), [[1, -1]])
+
+
+def test_per_fold_fits_and_chooses_on_the_training_side_alone():
+    left, right = pairs_with_a_nuisance()
+    views = Views(left, right, left, right)
+    train, chosen, seen = np.arange(80), [], []
+
+    def fit(left, right, shrinkage):
+        seen.append(len(left))
+        return adaption.within_pair_whitening(left, right, shrinkage=shrinkage)
+
+    fit_fold = adaption.per_fold(views, fit, options=[1.0, 0.01], chosen=chosen)
+    score = fit_fold(train, 0)
+    expected = adaption.within_pair_whitening(left[:80], right[:80], shrinkage=0.01)
+    candidates = np.array([[0, 1, 2]])
+    assert chosen == [0.01]
+    assert seen == [40, 40, 40, 40, 80]
+    assert np.allclose(
+        score(left[:1], right, candidates),
+        adaption.cosine_of(expected)(left[:1], right, candidates),
+    )

@@ -105,3 +105,24 @@ def test_top_2_by_group_splits_the_hits():
     ax = plots.top_2_by_group(hits, groups, num_candidates=20).axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["colour (4)", "pose (4)"]
     assert [bar.get_width() for bar in ax.patches] == [1.0, 0.25]
+
+
+def test_top_2_by_layer_draws_a_panel_per_backbone_and_a_line_per_way():
+    half, none = np.array([True, False] * 10), np.zeros(20, bool)
+    hits = {
+        ("a", "low"): {"raw": none, "std": half},
+        ("a", "high"): {"raw": half, "std": half},
+        ("b", "only"): {"raw": none, "std": none},
+    }
+    left, right = plots.top_2_by_layer(hits, num_candidates=20).axes
+    assert [left.get_title(), right.get_title()] == ["a", "b"]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["low", "high"]
+    assert list(left.lines[0].get_ydata()) == [0, 0.5]
+    assert {"raw", "std", "chance"} <= {t.get_text() for t in right.get_legend().get_texts()}
+
+
+def test_training_curves_count_epochs_from_one_and_dash_training():
+    ax = plots.training_curves({"run": {"loss": [3, 2], "val_loss": [4, 3]}}, ylabel="loss").axes[0]
+    training, validation = ax.lines
+    assert list(training.get_xdata()) == [1, 2]
+    assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from scipy import linalg, stats
+from sklearn.utils import extmath
 
 from tll_utils import losses, scoring
 from tll_utils.models import heads, siamese
@@ -59,13 +60,13 @@ def standardiser(left: np.ndarray, right: np.ndarray) -> Affine:
     return Affine(images.mean(axis=0).astype(np.float32), scale.astype(np.float32))
 
 
-def principal_components(left: np.ndarray, right: np.ndarray, dim: int) -> Affine:
+def principal_components(left: np.ndarray, right: np.ndarray, dim: int, *, seed: int = 0) -> Affine:
     """Keeps the `dim` directions in which the images differ most, fewer if there are fewer."""
     images = np.concatenate([left, right]).astype(np.float32)
     mean = images.mean(axis=0)
-    images -= mean
-    _, directions = _spectrum(images)
-    return Affine(mean, directions[:, :dim])
+    dim = min(dim, *images.shape)
+    _, _, directions = extmath.randomized_svd(images - mean, dim, random_state=seed)
+    return Affine(mean, directions.T)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,8 +144,8 @@ class HeadSettings:
     embedding_dim: int = 256
     hidden_dim: int | None = None
     dropout: float = 0.3
-    temperature: float = 0.1
-    learning_rate: float = 1e-3
+    temperature: float = 0.2
+    learning_rate: float = 3e-4
     weight_decay: float = 0.01
     epochs: int = 40
     batch_size: int = 256
@@ -195,10 +196,48 @@ def train_head(
     return head, history
 
 
-def head_transform(left: np.ndarray, right: np.ndarray, settings: HeadSettings) -> Transform:
-    """Trains a head and returns it as a transform of feature arrays, as `choose` takes it."""
-    head, _ = train_head(left, right, settings)
-    return lambda features: head.predict(features, batch_size=4096, verbose=0)
+def closed_form(left: np.ndarray, right: np.ndarray, shrinkage: float = 0.9) -> Transform:
+    """Fits standardising and within-pair whitening; returns both as one transform."""
+    standardise = standardiser(left, right)
+    left, right = standardise(left), standardise(right)
+    return chain(standardise, within_pair_whitening(left, right, shrinkage=shrinkage))
+
+
+def trained_head(
+    left: np.ndarray,
+    right: np.ndarray,
+    settings: HeadSettings | None = None,
+    *,
+    shrinkage: float = 0.9,
+    dim: int = 256,
+    seed: int = 0,
+) -> Transform:
+    """Fits an adaption head on the principal components of features whitened in closed form.
+
+    Args:
+        left, right: Features `(pairs, d)`.
+        settings: Of the head.
+        shrinkage: Of `closed_form`, which comes first; 1 means standardising alone.
+        dim: Number of principal components, the inputs of the head.
+        seed: Int.
+
+    Returns:
+        The whole way from features to unit-norm embeddings.
+    """
+    prepare = closed_form(left, right, shrinkage)
+    left, right = prepare(left), prepare(right)
+    components = principal_components(left, right, dim, seed=seed)
+    head, _ = train_head(components(left), components(right), settings, seed=seed)
+    return chain(
+        prepare, components, lambda features: head.predict(features, batch_size=4096, verbose=0)
+    )
+
+
+def cosine_of(transform: Transform):
+    """Scores candidate lists by the cosine of transformed features, as experiments take it."""
+    return lambda queries, gallery, candidates: scoring.cosine_scores(
+        transform(queries), transform(gallery), candidates
+    )
 
 
 def chain(*transforms: Transform) -> Transform:
@@ -258,6 +297,42 @@ def choose(
             figure = expected_top_k(transform(left[outside]), transform(right[outside]))
             figures[option] += figure / num_folds
     return max(figures, key=figures.get), figures
+
+
+def per_fold(
+    views: Any,
+    fit: Callable[..., Transform],
+    *,
+    options: Sequence[Any] = (),
+    groups: np.ndarray | None = None,
+    num_folds: int = 2,
+    seed: int = 0,
+    chosen: list | None = None,
+):
+    """Makes what `Experiment.cross_validate` fits in each fold: a transform, then the cosine.
+
+    Args:
+        views: Features with `left` and `right`, `(pairs, d)` each.
+        fit: `fit(left, right)`, or `fit(left, right, option)` if there are options, returns a
+            transform.
+        options: Values for `choose`, which sees the training side of the fold alone.
+        groups: Int `(pairs,)`, for `choose`.
+        num_folds: Inner folds of `choose`.
+        seed: Of the inner folds.
+        chosen: List to which the option of each fold is appended, for the reader.
+    """
+
+    def fit_fold(train, fold):
+        pairs = views.left[train], views.right[train]
+        if not options:
+            return cosine_of(fit(*pairs))
+        inside = None if groups is None else groups[train]
+        best, _ = choose(options, fit, *pairs, groups=inside, num_folds=num_folds, seed=seed)
+        if chosen is not None:
+            chosen.append(best)
+        return cosine_of(fit(*pairs, best))
+
+    return fit_fold
 
 
 def _as_batch(left, right):

@@ -204,6 +204,19 @@ REGISTRY: dict[str, Backbone] = {
             "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
             (299, 299),
         ),
+        Backbone(
+            "resnet18",
+            _of("resnet18", "resnet18"),
+            _of("resnet18", "preprocess_input"),
+            tuple(f"stack{i}_block1_out" for i in range(4)),
+        ),
+        Backbone(
+            "alexnet",
+            _of("alexnet", "alexnet"),
+            _of("alexnet", "preprocess_input"),
+            ("relu1", "relu2", "relu3", "relu4", "relu5", "pool5"),
+            size=(227, 227),
+        ),
     )
 }
 

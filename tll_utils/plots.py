@@ -216,6 +216,53 @@ def top_2_by_group(
     return _finish(figure)
 
 
+def top_2_by_layer(
+    hits: Mapping[tuple[str, str], Mapping[str, np.ndarray]], *, num_candidates: int
+) -> Figure:
+    """Draws top-2 accuracy from the shallowest to the deepest layer, one panel per backbone.
+
+    hits: for each (backbone, layer), per way of using it bool (queries,). Bands: 95 % Wilson.
+    """
+    names = list(dict.fromkeys(backbone for backbone, _ in hits))
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(4.2 * len(names), 3.6), layout="constrained", sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for ax, name in zip(axes[0], names, strict=True):
+        by_layer = {layer: ways for (backbone, layer), ways in hits.items() if backbone == name}
+        places = range(len(by_layer))
+        for color, way in zip(COLORS, next(iter(by_layer.values())), strict=False):
+            series = [ways[way] for ways in by_layer.values()]
+            bounds = np.transpose([scoring.wilson_interval(hit) for hit in series])
+            ax.plot(places, [np.mean(hit) for hit in series], "o-", color=color, label=way)
+            ax.fill_between(places, *bounds, color=color, alpha=0.15, linewidth=0)
+        ax.axhline(min(1.0, 2 / num_candidates), color=CHANCE_COLOR, linestyle=":", label="chance")
+        ax.set_xticks(places, list(by_layer), rotation=40, ha="right", fontsize=8)
+        ax.set_title(name)
+    axes[0, 0].set(ylabel="top-2 accuracy", ylim=(0, None))
+    axes[0, -1].legend(frameon=False, fontsize=8)
+    return _finish(figure)
+
+
+def training_curves(
+    histories: Mapping[str, Mapping[str, Sequence[float]]], *, ylabel: str
+) -> Figure:
+    """Draws the loss by epoch, from 1: training dashed, validation solid, a colour per run.
+
+    histories: for each run, `loss` and, if there was a validation part, `val_loss`.
+    """
+    figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    for color, (name, history) in zip(COLORS, histories.items(), strict=False):
+        for key, style, part in (("loss", "--", "training"), ("val_loss", "-", "validation")):
+            if key in history:
+                epochs = range(1, len(history[key]) + 1)
+                ax.plot(epochs, history[key], style, color=color, label=f"{name}, {part}")
+    ax.set(xlabel="epoch", ylabel=ylabel)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False, fontsize=8)
+    return _finish(figure)
+
+
 def _bar(ax: Axes, place: float, hits: np.ndarray, *, color: str, label=None, height=0.6) -> None:
     value, (low, high) = np.mean(hits), scoring.wilson_interval(hits)
     error = [[value - low], [high - value]]

@@ -34,7 +34,7 @@ def adaption_head(input_dim, *, embedding_dim=256, hidden_dim=None, dropout=0.3,
         x = _dense(hidden_dim, seed=seed, activation="relu", name="hidden")(x)
     # An orthogonal start keeps the cosines of the features nearly as they are.
     start = keras.initializers.Orthogonal(seed=seed)
-    x = layers.Dense(embedding_dim, kernel_initializer=start, name="projection")(x)
+    x = layers.Dense(embedding_dim, use_bias=False, kernel_initializer=start, name="projection")(x)
     outputs = layers.UnitNormalization(name="embedding")(x)
     return keras.Model(inputs, outputs, name="adaption_head")
 
