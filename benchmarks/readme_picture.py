@@ -1,0 +1,26 @@
+"""Draws the README's picture: two pairs of the sample data for each kind of likeness."""
+
+from pathlib import Path
+
+from tll_utils import data, plots, sample
+
+PICTURE = Path(__file__).resolve().parents[1] / "notebooks" / "images" / "sample_pairs.png"
+PAIRS_PER_KIND = 3
+
+
+def main() -> None:
+    directory = sample.ensure(PICTURE.parents[2] / "data" / "sample")
+    dataset, kinds = data.load(directory), sample.kinds(directory)
+    lefts, rights = [], []
+    for kind in sample.KINDS:
+        rows = [row for row, name in enumerate(dataset.pairs["left"]) if kinds[name] == kind]
+        lefts += [data.read_image(dataset.left_paths[row]) for row in rows[:PAIRS_PER_KIND]]
+        rights += [data.read_image(dataset.right_paths[row]) for row in rows[:PAIRS_PER_KIND]]
+    titles = [kind for kind in sample.KINDS for _ in range(PAIRS_PER_KIND)]
+    figure = plots.pair_grid(lefts, rights, titles=titles, columns=PAIRS_PER_KIND)
+    PICTURE.parent.mkdir(exist_ok=True)
+    figure.savefig(PICTURE, dpi=80, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main()
