@@ -91,45 +91,83 @@ def grayscale(images):
     return np.rint(luma).astype(images.dtype) if images.dtype == np.uint8 else luma
 
 
-def augmenter(*, flip=True, rotation=0.0, shift=0.0, shear=0.0, rand_augment=0.0, seed=0):
+def augmenter(*, flip=True, rotation=0.0, shift=0.0, shear=0.0, rand_augment=0.0):
     """Builds a random change of a batch of images, for the map of a training data set only.
 
-    Keras-cv layers draw anew on every call, in evaluation too. They therefore never go into a
-    model, and every image is changed on its own. Built again with the same seed, the same
-    batches change in the same way.
+    Keras-cv layers draw anew on every call, in evaluation too: they never go into a model. Each
+    image is changed on its own. The same batch and seed give the same result, whatever was drawn
+    before, so that an interrupted run can be taken up again.
 
     Args:
         flip: Bool, left-right and up-down flips, drawn apart, each with probability ½.
         rotation: Float, largest turn as a share of a full circle.
         shift: Float, largest translation as a share of the side.
         shear: Float, largest shear. Together with `rotation` and `shift`: an affine map.
-        rand_augment: Float in [0, 1], magnitude of RandAugment; 0 = off. RGB images only.
-        seed: Int.
+        rand_augment: Float in [0, 1], magnitude of two changes by RandAugment; 0 = off. RGB only.
 
     Returns:
-        A function of float images `(batch, h, w, c)` in [0, 255] to the same.
+        A function of float images `(batch, h, w, c)` in [0, 255] and an integer seed, both maybe
+        tensors, to images of the same kind. It keeps state: map with it sequentially.
     """
+    # Some parts of RandAugment take no seed and would draw from the global generator.
+    generator = tf.random.Generator.from_seed(0)
+    tf.random.set_global_generator(generator)
     geometry = {"fill_mode": "nearest"}
     layers = []
     if flip:
-        layers.append(keras_cv.layers.RandomFlip("horizontal_and_vertical", seed=seed))
+        layers.append(keras_cv.layers.RandomFlip("horizontal_and_vertical"))
     if rotation:
-        layers.append(keras_cv.layers.RandomRotation(rotation, seed=seed + 1, **geometry))
+        layers.append(keras_cv.layers.RandomRotation(rotation, **geometry))
     if shift:
-        layers.append(keras_cv.layers.RandomTranslation(shift, shift, seed=seed + 2, **geometry))
+        layers.append(keras_cv.layers.RandomTranslation(shift, shift, **geometry))
     if shear:
-        layers.append(keras_cv.layers.RandomShear(shear, shear, seed=seed + 3, **geometry))
+        layers.append(keras_cv.layers.RandomShear(shear, shear, **geometry))
     if rand_augment:
-        layers.append(
-            keras_cv.layers.RandAugment((0, 255), magnitude=rand_augment, seed=seed + 4)
-        )
+        options = {"augmentations_per_image": 2, "magnitude": rand_augment}
+        layers.append(_RandAugment((0, 255), **options, name="rand_augment"))
+    for layer in layers:
+        _draw_from(generator, layer)
 
-    def augment(images):
+    def augment(images, seed):
+        generator.reset_from_seed(tf.cast(seed, tf.int64))
         for layer in layers:
             images = layer(images)
         return tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 255.0)
 
     return augment
+
+
+class _RandAugment(keras_cv.layers.RandAugment):
+    """RandAugment that takes one image after the other, so that a seed means one result."""
+
+    def _map_fn(self, func, inputs):
+        return tf.map_fn(func, inputs, parallel_iterations=1)
+
+
+class _Factor(keras_cv.core.FactorSampler):
+    """A keras-cv factor that draws from a given generator."""
+
+    def __init__(self, factor, generator):
+        self.factor, self.generator = factor, generator
+
+    def __call__(self, shape=(), dtype="float32"):
+        factor = self.factor
+        if isinstance(factor, keras_cv.core.UniformFactorSampler):
+            return self.generator.uniform(shape, factor.lower, factor.upper, dtype)
+        if isinstance(factor, keras_cv.core.NormalFactorSampler):
+            drawn = self.generator.normal(shape, factor.mean, factor.stddev, dtype)
+            return tf.clip_by_value(drawn, factor.min_value, factor.max_value)
+        return factor(shape, dtype)
+
+
+def _draw_from(generator, layer):
+    """Makes a keras-cv layer, and the layers in it, take all its randomness from one generator."""
+    layer._random_generator = generator
+    for name, value in list(vars(layer).items()):
+        if isinstance(value, keras_cv.core.FactorSampler):
+            setattr(layer, name, _Factor(value, generator))
+    for inner in layer._flatten_layers(include_self=False, recursive=False):
+        _draw_from(generator, inner)
 
 
 def _is_plain_jpeg(content):

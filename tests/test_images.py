@@ -1,0 +1,88 @@
+"""Decoding agrees with the strict reader; augmentation is seeded, varied and stays in range."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tll_utils import data, images
+
+
+@pytest.fixture
+def files(tmp_path):
+    """One picture as JPEG, gray JPEG, CMYK JPEG, PNG with alpha and 16-bit PNG."""
+    smooth = np.linspace(0, 255, 24 * 20 * 3).reshape(24, 20, 3).astype(np.uint8)
+    picture = Image.fromarray(smooth)
+    paths = [tmp_path / f"{i}{suffix}" for i, suffix in enumerate([".jpg"] * 3 + [".png"] * 2)]
+    picture.save(paths[0], quality=95)
+    picture.convert("L").save(paths[1], quality=95)
+    picture.convert("CMYK").save(paths[2], quality=95)
+    picture.convert("RGBA").save(paths[3])
+    Image.fromarray(smooth[..., 0].astype(np.uint16) * 257).save(paths[4])
+    return paths
+
+
+def test_load_all_agrees_with_the_strict_reader(files):
+    loaded = images.load_all(files, size=(24, 20), progress=False)
+    assert loaded.shape == (5, 24, 20, 3) and loaded.dtype == np.uint8
+    for path, image in zip(files, loaded, strict=True):
+        expected = data.read_image(path).astype(int)
+        assert np.abs(image - expected).max() <= 2, path.name
+
+
+def test_load_all_names_the_file_that_is_broken(files):
+    files[1].write_bytes(files[1].read_bytes()[:150])
+    with pytest.raises(data.DataError, match=r"1\.jpg"):
+        images.load_all(files, size=(24, 20), progress=False)
+
+
+def test_decode_resizes_and_stays_in_range(files):
+    image = images.decode(tf.constant(str(files[0])), size=(6, 5)).numpy()
+    assert image.shape == (6, 5, 3) and image.dtype == np.float32
+    assert image.min() >= 0 and image.max() <= 255
+
+
+def test_grayscale_is_the_luma_of_pil():
+    rgb = np.random.default_rng(0).integers(0, 256, (3, 8, 7, 3), np.uint8)
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in rgb])
+    gray = images.grayscale(rgb)
+    assert gray.shape == (3, 8, 7, 1) and gray.dtype == np.uint8
+    assert np.abs(gray[..., 0].astype(int) - expected).max() <= 1
+
+
+def test_grayscale_keeps_floats():
+    assert images.grayscale(np.float32([[255.0, 0.0, 0.0]]))[0] == pytest.approx(76.245)
+
+
+def augmented(augment, batch, seeds):
+    """What a `tf.data` map makes of the same batch under several seeds."""
+    batches = tf.data.Dataset.from_tensor_slices(seeds).map(lambda seed: augment(batch, seed))
+    return list(batches.as_numpy_iterator())
+
+
+def test_flips_are_drawn_apart_for_each_image_and_axis():
+    image = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    ways = [image, image[::-1], image[:, ::-1], image[::-1, ::-1]]
+    (result,) = augmented(images.augmenter(), np.stack([image] * 64), [3])
+    seen = [next(i for i, way in enumerate(ways) if np.array_equal(r, way)) for r in result]
+    assert set(seen) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"flip": True}, {"rotation": 0.1, "shift": 0.2, "shear": 0.2}, {"rand_augment": 0.4}],
+    ids=lambda options: next(iter(options)),
+)
+def test_augmenter_repeats_itself_from_the_seed_alone(options):
+    batch = np.random.default_rng(0).uniform(0, 255, (4, 12, 10, 3)).astype(np.float32)
+    augment = images.augmenter(**{"flip": False, **options})
+    first, second, again = augmented(augment, batch, [7, 8, 7])
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - second).max() > 1
+    assert first.min() >= 0 and first.max() <= 255
+
+
+def test_augmenter_with_everything_off_changes_nothing():
+    batch = np.random.default_rng(0).uniform(0, 255, (2, 6, 5, 1)).astype(np.float32)
+    (result,) = augmented(images.augmenter(flip=False), batch, [0])
+    np.testing.assert_array_equal(result, batch)
