@@ -59,6 +59,13 @@ def candidate_hinge(y_true, y_pred, *, margin):
     return ops.maximum(hardest_negative - positive + margin, 0.0)
 
 
+def candidate_softmax(y_true, y_pred, *, temperature):
+    """Cross-entropy of finding the match among the candidates; see `CandidateSoftmaxLoss`."""
+    logits = ops.convert_to_tensor(y_pred) / temperature
+    match = ops.sum(_one_hot(y_true, logits) * logits, axis=-1)
+    return ops.logsumexp(logits, axis=-1) - match
+
+
 def candidate_top_k(y_true, y_pred, k=2):
     """1.0 where the match ranks among the best `k` candidates, else 0.0; ties count against."""
     y_pred = ops.convert_to_tensor(y_pred)
@@ -240,6 +247,38 @@ class CandidateHingeLoss(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "margin": self.margin}
+
+
+@keras.saving.register_keras_serializable(package="tll_utils")
+class CandidateSoftmaxLoss(keras.losses.Loss):
+    """Asks for the match among all candidates at once: cross-entropy of `scores / temperature`.
+
+    Every candidate pulls, the nearest most; the hinge of report 004 hears the best one alone.
+
+    Args:
+        temperature: Float > 0, in units of the scores. Defaults to `0.05`.
+
+    Call arguments:
+        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`, or one-hot of
+            shape `(batch, num_candidates)`.
+        y_pred: Scores, higher = more alike. Shape `(batch, num_candidates)`.
+
+    Returns:
+        Loss per query, shape `(batch,)`, before reduction; `log(num_candidates)` for equal scores.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
+
+    def __init__(self, *, temperature=0.05, name="candidate_softmax", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.temperature = _positive("temperature", temperature)
+
+    def call(self, y_true, y_pred):
+        return candidate_softmax(y_true, y_pred, temperature=self.temperature)
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
