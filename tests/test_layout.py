@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tll_utils"
 ALLOWED = {
     "settings": set(),
     "data": set(),
-    "sample": set(),
+    "sample": {"sample"},
     "quiet": set(),
     "descriptors": {"data", "scoring"},
     "images": {"data"},
@@ -24,6 +24,9 @@ ALLOWED = {
     "backbones": {"models"},
     "training": set(),
     "distribute": set(),
+    "candidates": {
+        "adaption", "distribute", "features", "losses", "models", "scoring", "training"
+    },
     "adaption": {"models", "losses", "scoring"},
     "ensemble": {"scoring"},
     "features": {"data", "images", "backbones"},
@@ -36,7 +39,7 @@ ALLOWED = {
         "data", "experiment", "runner", "sample", "scoring", "settings", "submission"
     },
 }  # fmt: skip
-USES_TENSORFLOW = {"images", "generators", "features", "distribute", "experiment", "quiet"}
+USES_TENSORFLOW = {"images", "generators", "features", "distribute", "candidates", "experiment", "quiet"}
 
 
 def module_of(path: Path) -> str:
