@@ -263,6 +263,53 @@ def training_curves(
     return _finish(figure)
 
 
+def heat_map(
+    values: np.ndarray, names: Sequence[str], *, label: str, limits: tuple[float, float] = (0, 1)
+) -> Figure:
+    """Draws a square table of numbers between named systems, each cell coloured and written out.
+
+    values: float (systems, systems). label: what the numbers are.
+    """
+    side = 1.6 + 0.5 * len(names)
+    figure, ax = plt.subplots(figsize=(side + 0.8, side), layout="constrained")
+    shades = ax.imshow(values, cmap="GnBu", vmin=limits[0], vmax=limits[1])
+    ax.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    _write_cells(ax, values, "{:.2f}", dark_from=limits[0] + 0.6 * (limits[1] - limits[0]))
+    figure.colorbar(shades, label=label, shrink=0.8)
+    return _finish(figure)
+
+
+def rank_changes(before: np.ndarray, after: np.ndarray, *, num_candidates: int) -> Figure:
+    """Draws how many matches went from which rank to which; below the diagonal they rose.
+
+    before, after: int (queries,), rank of the match, 1 = best.
+    """
+    edges = np.array([edge for edge in (1, 2, 3, 6, 11) if edge <= num_candidates])
+    last = [*(edges[1:] - 1), num_candidates]
+    names = [
+        f"{low}" if low == high else f"{low}–{high}" for low, high in zip(edges, last, strict=True)
+    ]
+    counts = np.zeros((len(edges), len(edges)), int)
+    places = [np.searchsorted(edges, ranks, side="right") - 1 for ranks in (after, before)]
+    np.add.at(counts, tuple(places), 1)
+    figure, ax = plt.subplots(figsize=(4.2, 3.8), layout="constrained")
+    ax.imshow(counts, cmap="GnBu", vmax=max(2 * np.median(counts), 1) + counts.max() / 3)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    ax.axline((0, 0), slope=1, color=OTHER_COLOR, zorder=0.5, linewidth=1)
+    _write_cells(ax, counts, "{:d}", dark_from=np.inf)
+    ax.set(xlabel="rank of the match before", ylabel="rank after")
+    return _finish(figure)
+
+
+def _write_cells(ax: Axes, values: np.ndarray, form: str, *, dark_from: float) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        color = "white" if value >= dark_from else "black"
+        text = form.format(value)
+        ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+
+
 def _bar(ax: Axes, place: float, hits: np.ndarray, *, color: str, label=None, height=0.6) -> None:
     value, (low, high) = np.mean(hits), scoring.wilson_interval(hits)
     error = [[value - low], [high - value]]
