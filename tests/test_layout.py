@@ -29,6 +29,7 @@ ALLOWED = {
     },
     "adaption": {"models", "losses", "scoring"},
     "ensemble": {"scoring"},
+    "best": {"adaption", "backbones", "features", "scoring"},
     "features": {"data", "images", "backbones"},
     "experiment": {
         "backbones", "data", "features", "quiet", "sample", "scoring", "settings", "submission"
