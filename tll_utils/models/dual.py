@@ -68,35 +68,54 @@ class UnitLength(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tll_utils")
 class CandidateScores(layers.Layer):
-    """Cosine of each query with its candidates, mapped from [-1, 1] to [0, 1].
+    """Cosine of each query with its own m candidates, mapped from [-1, 1] to [0, 1].
+
+    Args:
+        num_candidates: m.
 
     Call arguments:
-        queries: Unit-norm `(batch, d)`.
-        candidates: Unit-norm; `(batch · m, d)` for m candidates of each query, its own in a row.
-            With `num_candidates=None`, `(batch, d)`: every query meets the whole batch.
+        embeddings: Unit-norm `(batch · (1 + m), d)`: each query, then its candidates.
 
     Returns:
-        `(batch, m)`, or `(batch, batch)`: 0 = opposite, ½ = unrelated, 1 = same direction.
+        `(batch, m)`, float32: 0 = opposite, ½ = unrelated, 1 = same direction.
     """
 
-    def __init__(self, num_candidates=None, **kwargs):
+    def __init__(self, num_candidates, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.num_candidates = num_candidates
 
-    def call(self, queries, candidates):
-        if self.num_candidates is None:
-            cosine = ops.matmul(queries, ops.transpose(candidates))
-        else:
-            dim = candidates.shape[-1]
-            candidates = ops.reshape(candidates, (-1, self.num_candidates, dim))
-            cosine = ops.einsum("bd,bmd->bm", queries, candidates)
-        return (1.0 + cosine) / 2.0
+    def call(self, embeddings):
+        branches = (-1, 1 + self.num_candidates, embeddings.shape[-1])
+        embeddings = ops.reshape(embeddings, branches)
+        query, candidates = embeddings[:, 0], embeddings[:, 1:]
+        return (1.0 + ops.einsum("bd,bmd->bm", query, candidates)) / 2.0
 
-    def compute_output_shape(self, queries_shape, candidates_shape):
-        return (queries_shape[0], self.num_candidates)
+    def compute_output_shape(self, input_shape):
+        return (None, self.num_candidates)
 
     def get_config(self):
         return {**super().get_config(), "num_candidates": self.num_candidates}
+
+
+@keras.saving.register_keras_serializable(package="tll_utils")
+class BatchScores(layers.Layer):
+    """Cosine of each query with the rights of the whole batch, mapped from [-1, 1] to [0, 1].
+
+    Call arguments:
+        queries, rights: Unit-norm `(batch, d)`.
+
+    Returns:
+        `(batch, batch)`, float32.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, queries, rights):
+        return (1.0 + ops.matmul(queries, ops.transpose(rights))) / 2.0
+
+    def compute_output_shape(self, queries_shape, rights_shape):
+        return (queries_shape[0], rights_shape[0])
 
 
 def signed_root(x):
@@ -213,10 +232,9 @@ def candidate_model(encoder: keras.Model, *, num_candidates: int) -> keras.Model
     shape = encoder.input_shape[1:]
     query = keras.Input(shape, name="query")
     candidates = keras.Input((num_candidates, *shape), name="candidates")
-    everything = ops.concatenate([query, ops.reshape(candidates, (-1, *shape))], axis=0)
-    embeddings = encoder(everything)
-    split = ops.shape(query)[0]
-    scores = CandidateScores(num_candidates, name="scores")(embeddings[:split], embeddings[split:])
+    branches = ops.concatenate([ops.expand_dims(query, 1), candidates], axis=1)
+    embeddings = encoder(ops.reshape(branches, (-1, *shape)))
+    scores = CandidateScores(num_candidates, name="scores")(embeddings)
     return keras.Model({"query": query, "candidates": candidates}, scores, name="candidate_model")
 
 
@@ -230,7 +248,7 @@ def in_batch_model(encoder: keras.Model) -> keras.Model:
     shape = encoder.input_shape[1:]
     query = keras.Input(shape, name="query")
     candidates = keras.Input(shape, name="candidates")
-    scores = CandidateScores(name="scores")(encoder(query), encoder(candidates))
+    scores = BatchScores(name="scores")(encoder(query), encoder(candidates))
     return keras.Model({"query": query, "candidates": candidates}, scores, name="in_batch_model")
 
 
