@@ -1,5 +1,7 @@
 """Blending: arithmetic by hand, and what must hold for any members."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -156,6 +158,37 @@ def test_leave_one_out_leaves_out_each_in_turn():
     assert [scores[0, 0] for scores in left] == [6, 5, 3]
     with pytest.raises(ValueError, match="at least 2 members"):
         ensemble.leave_one_out(members[:1], sum)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    oof: np.ndarray
+    test: np.ndarray
+    rows: tuple = (0,)
+
+
+def test_combine_treats_test_scores_as_out_of_fold_scores():
+    systems = [Pair(ROW, 2 * ROW), Pair(ROW + 1, ROW)]
+    combined = ensemble.combine(systems, sum)
+    np.testing.assert_array_equal(combined.oof, 2 * ROW + 1)
+    np.testing.assert_array_equal(combined.test, 3 * ROW)
+    assert combined.rows == (0,)
+
+
+def test_combine_nested_scores_each_fold_with_its_own_weights():
+    up, down = np.array([[1.0, 2.0]] * 2), np.array([[2.0, 1.0]] * 2)
+    weights = np.array([[1.0, 0.0], [0.0, 3.0]])  # fold 0 trusts the first, fold 1 the second
+    combined = ensemble.combine_nested([Pair(up, up), Pair(down, up)], weights, np.array([1, 0]))
+    np.testing.assert_allclose(combined.oof, [[3, -3], [-1, 1]])
+    np.testing.assert_allclose(combined.test, [[-2, 2]] * 2)  # mean weights 0.5 and 1.5
+
+
+def test_ablation_compares_each_step_with_the_one_before():
+    hits = {"one": [0, 0, 0, 1], "two": [1, 1, 0, 1], "three": [1, 1, 0, 0]}
+    table = ensemble.ablation({name: np.array(hit, bool) for name, hit in hits.items()})
+    assert list(table["top-2"]) == ["0.250", "0.750", "0.500"]
+    assert list(table["gain"]) == ["", "+0.500", "-0.250"]
+    assert list(table["p"]) == ["", "0.5000", "1.0000"]  # 2 of 2, and 1 of 1 discordant
 
 
 @pytest.mark.parametrize(

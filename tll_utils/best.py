@@ -16,6 +16,8 @@ import numpy as np
 from tll_utils import adaption, backbones, scoring
 from tll_utils.features import Views
 
+SHRINKAGE = 0.23  # of the cell whitening: adds 0.3 mean variances to the covariance
+MIRROR_WEIGHT = 0.4  # of the mirrored query's cosine
 GRIDS = {"avg": 1, "grid2": 2, "grid3": 3}  # cells per side of a pooling
 Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -50,6 +52,11 @@ def parts_of(names: Sequence[str]) -> tuple[Part, ...]:
     return tuple(chosen.get(name) or Part(name, backbones.get(name).taps[-2]) for name in names)
 
 
+def last_tap(name: str) -> str:
+    """The output layer of a backbone."""
+    return backbones.get(name).taps[-1]
+
+
 def mirror_cells(features: np.ndarray, grid: int) -> np.ndarray:
     """Swaps the columns of cells: nearly the features of the mirrored image, for no extra pass.
 
@@ -60,7 +67,7 @@ def mirror_cells(features: np.ndarray, grid: int) -> np.ndarray:
 
 
 def whiten_cells(
-    left: np.ndarray, right: np.ndarray, *, grid: int, shrinkage: float = 0.23
+    left: np.ndarray, right: np.ndarray, *, grid: int, shrinkage: float = SHRINKAGE
 ) -> adaption.Transform:
     """Fits one within-pair whitening for all cells of a grid.
 
@@ -89,7 +96,7 @@ def whiten_cells(
 
 
 def mirror_tolerant_cosine(
-    transform: adaption.Transform, *, grid: int, mirror_weight: float = 0.4
+    transform: adaption.Transform, *, grid: int, mirror_weight: float = MIRROR_WEIGHT
 ) -> Scorer:
     """Cosine of a query with each candidate, plus a share of the mirrored query's.
 
@@ -114,7 +121,7 @@ def mirror_tolerant_cosine(
 
 
 def fit_part(
-    views: Views, part: Part, *, shrinkage: float = 0.23, mirror_weight: float = 0.4
+    views: Views, part: Part, *, shrinkage: float = SHRINKAGE, mirror_weight: float = MIRROR_WEIGHT
 ) -> Callable[[np.ndarray, int], Scorer]:
     """Makes what `run.cross_validate` calls on each fold to fit a part on its training pairs."""
 

@@ -7,9 +7,12 @@ brought to a common scale, row by row: a query's blend never looks at another qu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import optimize, special, stats
 
 from tll_utils import scoring
@@ -164,6 +167,58 @@ def leave_one_out(members: Members, combine: Callable[[Members], np.ndarray]) ->
     if len(members) < 2:
         raise ValueError("Leaving one out takes at least 2 members. Received: 1")
     return [combine([*members[:left], *members[left + 1 :]]) for left in range(len(members))]
+
+
+def combine(systems: Sequence[Any], how: Callable[[Members], np.ndarray]) -> Any:
+    """Applies `how` to the out-of-fold and to the test scores of several systems.
+
+    systems: `experiment.Scores` of all pairs. Returns the combination, of the same type.
+    """
+    return dataclasses.replace(
+        systems[0],
+        oof=how([system.oof for system in systems]),
+        test=how([system.test for system in systems]),
+    )
+
+
+def combine_nested(
+    systems: Sequence[Any], weights: np.ndarray, folds: np.ndarray, *, scale: Scale = z_scores
+) -> Any:
+    """Weighted sum of systems with the weights of `nested_weights`.
+
+    systems: `experiment.Scores` of all pairs. A pair is scored with the weights of its own fold,
+    which that fold did not help to fit; a test query with the mean of all folds' weights.
+    """
+    return dataclasses.replace(
+        systems[0],
+        oof=weighted_sum([system.oof for system in systems], weights[folds], scale=scale),
+        test=weighted_sum([system.test for system in systems], weights.mean(axis=0), scale=scale),
+    )
+
+
+def ablation(hits: Mapping[str, np.ndarray], *, seed: int = 0) -> pd.DataFrame:
+    """Compares each step with the one before it, on the same queries.
+
+    Args:
+        hits: For each step, in order, bool `(n,)`: did the match rank in the top 2?
+        seed: Of the bootstrap.
+
+    Returns:
+        One row per step: top-2, and its gain with 95 % interval and exact McNemar p-value.
+    """
+    rows, before = [], None
+    for step, hit in hits.items():
+        row = {"step": step, "top-2": f"{np.mean(hit):.3f}"}
+        if before is not None:
+            gain = scoring.paired_comparison(hit, before, seed=seed)
+            row |= {
+                "gain": f"{gain.difference:+.3f}",
+                "95 %": f"{gain.low:+.3f} … {gain.high:+.3f}",
+                "p": f"{gain.p_value:.4f}",
+            }
+        rows.append(row)
+        before = hit
+    return pd.DataFrame(rows).set_index("step").fillna("")
 
 
 def _checked(members: Members) -> list[np.ndarray]:
