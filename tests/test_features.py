@@ -60,18 +60,17 @@ def embed(tmp_path):
 def passes(monkeypatch):
     """Records each forward pass: how many images, for which keys."""
     record = []
-    original = features.batch_embedder
 
-    def batch_embedder(backbone, keys, **options):
-        embed_batch = original(backbone, keys, **options)
+    class Recorder(features.BatchEmbedder):
+        def __init__(self, backbone, keys, **options):
+            super().__init__(backbone, keys, **options)
+            self.keys = tuple(keys)
 
-        def call(batch):
-            record.append((len(batch), tuple(keys)))
-            return embed_batch(batch)
+        def __call__(self, batch):
+            record.append((len(batch), self.keys))
+            return super().__call__(batch)
 
-        return call
-
-    monkeypatch.setattr(features, "batch_embedder", batch_embedder)
+    monkeypatch.setattr(features, "BatchEmbedder", Recorder)
     return record
 
 
@@ -115,12 +114,12 @@ def test_flip_mirrors_left_and_right_only(embed, tmp_path):
     np.testing.assert_allclose(rows["pixels/grid2"][0, ::3], [20, 10, 40, 30])
 
 
-def test_batch_embedder_equals_the_network_it_folds():
+def test_folding_the_weights_leaves_the_features_as_they_are():
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
-    size = {"weights": "random", "size": (32, 32)}
-    (folded,) = features.batch_embedder("mobilenet", ["conv_pw_13_relu/avg"], **size)(images)
-    maps = np.asarray(backbones.build("mobilenet", **size)(images))
-    np.testing.assert_allclose(folded, maps.mean(axis=(1, 2)), rtol=1e-3, atol=1e-4)
+    options = {"weights": "random", "size": (32, 32)}
+    folded = features.BatchEmbedder("mobilenet", ["conv_pw_13_relu/avg"], **options)(images)
+    expected = np.asarray(backbones.build("mobilenet", **options)(images)).mean(axis=(1, 2))
+    np.testing.assert_allclose(folded["conv_pw_13_relu/avg"], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_embed_dataset_hands_every_role_its_rows(paths, tmp_path):
@@ -135,6 +134,15 @@ def test_embed_dataset_hands_every_role_its_rows(paths, tmp_path):
     )[PIXELS]
     reds = views.map(lambda rows: rows[:, 0].tolist())
     assert reds == features.Views([0, 10], [20, 30], [40], [50, 60])
+
+
+def test_batches_stay_below_the_size_that_the_allocator_gives_back(monkeypatch):
+    monkeypatch.setattr(features.tf.config, "list_physical_devices", lambda kind: [])
+    floats = 2**25 // 4
+    for side, expected in [(1, 32), (2**10, floats // 2**20 // 3), (2**12, 1)]:
+        images = keras.Input((side, side, 3))
+        network = keras.Model(images, keras.layers.Activation("relu")(images))
+        assert features._suitable_batch_size(network) == expected
 
 
 # What is computed, and what is not
