@@ -23,6 +23,10 @@ ALLOWED = {
     "models": {"models", "losses"},
     "backbones": {"models"},
     "training": set(),
+    "scratch": {"generators", "images", "mining", "models", "scoring", "training"},
+    "transfer": {
+        "backbones", "features", "generators", "images", "losses", "models", "scoring", "training"
+    },
     "distribute": set(),
     "candidates": {
         "adaption", "distribute", "features", "losses", "models", "scoring", "training"
@@ -40,7 +44,15 @@ ALLOWED = {
         "data", "experiment", "runner", "sample", "scoring", "settings", "submission"
     },
 }  # fmt: skip
-USES_TENSORFLOW = {"images", "generators", "features", "distribute", "candidates", "experiment", "quiet"}
+USES_TENSORFLOW = {
+    "images",
+    "generators",
+    "features",
+    "distribute",
+    "candidates",
+    "experiment",
+    "quiet",
+}
 
 
 def module_of(path: Path) -> str:

@@ -46,7 +46,33 @@ class KeepBest(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def fit(model, train, *, epoch, epochs, directory, validation=None, patience=None, callbacks=()):
+class ReseedDropout(keras.callbacks.Callback):
+    """Makes dropout follow from the epoch's number: weight files do not hold its state."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for place, layer in enumerate(self.model._flatten_layers()):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                # Its state is a seed and a count of draws; a million draws are kept apart.
+                generator.state.assign([self.seed + place, epoch << 20])
+
+
+def fit(
+    model,
+    train,
+    *,
+    epoch,
+    epochs,
+    directory,
+    validation=None,
+    patience=None,
+    callbacks=(),
+    seed=0,
+):
     """Trains a compiled model and loads the weights of its best epoch.
 
     Called again with the same arguments after the process was killed, it begins with the epoch
@@ -62,6 +88,7 @@ def fit(model, train, *, epoch, epochs, directory, validation=None, patience=Non
         validation: Data set; its loss chooses the best epoch. Without it the training loss does.
         patience: Int, epochs without improvement before the end; `None` = never stop early.
         callbacks: Further Keras callbacks.
+        seed: Int, for dropout.
 
     Returns:
         The figures of the epochs, a dict of lists.
@@ -80,7 +107,7 @@ def fit(model, train, *, epoch, epochs, directory, validation=None, patience=Non
             shuffle=False,  # the data set shuffles by itself
             verbose=0,
             # The backup comes last: what it holds, the others have already written down.
-            callbacks=[epoch, *callbacks, best, backup],
+            callbacks=[epoch, ReseedDropout(seed), *callbacks, best, backup],
         )
         done.touch()
     model.set_weights(keras.saving.load_model(best.best_path, compile=False).get_weights())
