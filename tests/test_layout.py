@@ -29,11 +29,13 @@ ALLOWED = {
     },
     "distribute": set(),
     "candidates": {
-        "adaption", "distribute", "features", "losses", "models", "scoring", "training"
+        "adaption", "backbones", "distribute", "features", "images", "losses", "models", "scoring",
+        "training",
     },
     "adaption": {"models", "losses", "scoring"},
     "ensemble": {"scoring"},
     "best": {"adaption", "backbones", "features", "scoring"},
+    "integration": {"adaption", "features", "losses", "mining", "models", "scoring"},
     "features": {"data", "images", "backbones"},
     "experiment": {
         "backbones", "data", "features", "quiet", "sample", "scoring", "settings", "submission"

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from tll_utils import losses, mining
 from tll_utils.models import look_alike
 
 TAPS = {"low": 3, "middle": 4, "high": 5}
@@ -105,70 +104,3 @@ def test_saved_model_returns_the_same_features(model, features, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again(features), model(features), atol=1e-6)
-
-
-def matched_pairs(n=24):
-    """Left and right agree in four of twelve features and differ in the rest."""
-    rng = np.random.default_rng(5)
-    left, right = 2 * rng.normal(size=(2, n, 12)).astype("float32")
-    left[:, :4] = right[:, :4] = rng.normal(size=(n, 4))
-    return left, right
-
-
-def top_1(model, left, right):
-    scores = np.asarray(model(left)) @ np.asarray(model(right)).T
-    return np.mean(scores.argmax(axis=1) == np.arange(len(left)))
-
-
-@pytest.mark.parametrize("kind", ["triplet", "softmax"])
-def test_fit_finds_what_matched_images_share(model, kind):
-    left, right = matched_pairs()
-    before = top_1(model, left, right)
-    options = {"loss": losses.InBatchSoftmaxLoss()}
-    if kind == "triplet":
-        options = {
-            "loss": losses.TripletLoss(margin=0.5),
-            "draw_negatives": lambda a, p, seed: mining.margin_violating(
-                a, p, margin=0.5, seed=seed
-            )[:, 0],
-        }
-    history = look_alike.fit(
-        model, left, right, epochs=30, learning_rate=0.03, batch_size=12, **options
-    )
-    assert len(history) == 30
-    assert history[-1] < 0.6 * history[0]
-    assert top_1(model, left, right) > before + 0.3
-
-
-def test_fit_repeats_with_the_same_seed(features):
-    results = []
-    for _ in range(2):
-        model = look_alike.integration_model(TAPS, embedding_dim=DIM, seed=1)
-        look_alike.fit(
-            model, features, features[::-1], loss=losses.InBatchSoftmaxLoss(),
-            epochs=2, learning_rate=0.01, batch_size=4, seed=7,
-        )  # fmt: skip
-        results.append(np.asarray(model(features)))
-    np.testing.assert_allclose(*results, atol=1e-6)
-
-
-def test_random_view_takes_each_row_from_its_own_views():
-    views = np.arange(5)[:, None, None] + np.array([0.0, 0.5])[None, :, None]
-    drawn = [look_alike.random_view(views, np.random.default_rng(seed))[:, 0] for seed in range(9)]
-    np.testing.assert_array_equal(np.floor(drawn), np.tile(np.arange(5), (9, 1)))
-    assert {0.0, 0.5} == {float(value) for value in np.ravel(np.mod(drawn, 1))}
-
-
-@pytest.mark.parametrize("axis", [1, 2])
-def test_random_flip_mirrors_about_half_along_its_axis(axis):
-    images = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 3)).astype("uint8")
-    flipped = look_alike.random_flip(axis)(images, np.random.default_rng(1))
-    kept = (flipped == images).all(axis=(1, 2, 3))
-    mirrored = (flipped == np.flip(images, axis)).all(axis=(1, 2, 3))
-    assert np.all(kept ^ mirrored)
-    assert 10 < mirrored.sum() < 30
-
-
-def test_mean_view_averages_the_embeddings():
-    views = np.array([[[1.0, 0.0], [0.0, 1.0]]])
-    np.testing.assert_array_equal(look_alike.mean_view(lambda x: 2 * x, views), [[1.0, 1.0]])

@@ -13,7 +13,7 @@ Reference:
     Takmaz et al., 2019, Learning Feature Representations for Look-Alike Images, figure 3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -141,95 +141,6 @@ def tap_shares(feature_model, left, right):
     return dict(zip(names, (parts / parts.sum()).tolist(), strict=True))
 
 
-def fit(
-    embedding_model,
-    left,
-    right,
-    *,
-    loss,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int = 64,
-    weight_decay: float = 0.0,
-    augment: Callable | None = None,
-    draw_negatives: Callable | None = None,
-    seed: int = 0,
-) -> list[float]:
-    """Trains an embedding on pairs, or on triplets whose negatives are drawn anew each epoch.
-
-    Args:
-        embedding_model: Model, one input → embedding of norm 1.
-        left, right: Arrays `(pairs, …)` of what `augment` takes; row i of one matches row i of
-            the other.
-        loss: `keras.losses.Loss` of `(batch, 3, d)` if there are negatives, else of
-            `(batch, 2, d)`.
-        epochs: Int, passes over the pairs.
-        learning_rate: Float, of Adam; falls to 0 along a cosine.
-        batch_size: Int, pairs per step.
-        weight_decay: Float >= 0, of AdamW.
-        augment: `augment(rows, rng)` returns what the model takes, drawn anew whenever a row is
-            used. Defaults to the rows themselves.
-        draw_negatives: `draw_negatives(left, right, seed)` returns for each pair the index of
-            another pair, whose right image is its negative, from the embeddings `(pairs, d)`.
-            None trains on pairs, the rest of the batch being the negatives.
-        seed: Int, of order, augmentation and negatives.
-
-    Returns:
-        Mean loss of each epoch. The model is trained in place.
-    """
-    rng = np.random.default_rng(seed)
-    augment = augment or (lambda rows, rng: rows)
-    network = _side_by_side(embedding_model, 2 if draw_negatives is None else 3)
-    steps = epochs * -(-len(left) // batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, steps)
-    network.compile(keras.optimizers.AdamW(schedule, weight_decay=weight_decay), loss)
-    history = []
-    for _ in range(epochs):
-        if draw_negatives is not None:
-            anchors, others = (
-                _embed(embedding_model, rows, batch_size, augment, rng) for rows in (left, right)
-            )
-            negatives = draw_negatives(anchors, others, int(rng.integers(2**31)))
-        order, total = rng.permutation(len(left)), 0.0
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = [augment(left[rows], rng), augment(right[rows], rng)]
-            if draw_negatives is not None:
-                batch.append(augment(right[negatives[rows]], rng))
-            # Keras averages what train_on_batch returns over all steps since the last reset.
-            network.reset_metrics()
-            total += len(rows) * float(network.train_on_batch(batch, np.zeros(len(rows))))
-        history.append(total / len(order))
-    return history
-
-
-def _embed(model, rows, batch_size, augment, rng):
-    batches = range(0, len(rows), batch_size)
-    return np.concatenate(
-        [np.asarray(model(augment(rows[i : i + batch_size], rng), training=False)) for i in batches]
-    )
-
-
-def random_view(views, rng):
-    """Picks one of the stored views of each row: `(batch, views, d)` → `(batch, d)`."""
-    return views[np.arange(len(views)), rng.integers(views.shape[1], size=len(views))]
-
-
-def random_flip(axis: int) -> Callable:
-    """Makes an `augment` that mirrors half of the images: axis 2 left–right, axis 1 upside down."""
-
-    def augment(images, rng):
-        mirrored = rng.random(len(images)) < 0.5
-        return np.where(mirrored[:, None, None, None], np.flip(images, axis), images)
-
-    return augment
-
-
-def mean_view(embed: Callable, views):
-    """Averages the embeddings of all views of each row: `(n, views, d)` → `(n, embedding_dim)`."""
-    return np.mean([embed(views[:, index]) for index in range(views.shape[1])], axis=0)
-
-
 @keras.saving.register_keras_serializable(package="tll_utils")
 class Stack(layers.Layer):
     """Stacks vectors of shape `(batch, d)` into `(batch, d, number of vectors)`."""
@@ -244,13 +155,6 @@ def _integrate(projected):
     combine = layers.Conv1D(1, 1, use_bias=False, kernel_initializer=equal, name="combine")
     combined = layers.Flatten(name="flatten")(combine(Stack(name="stack")(projected)))
     return layers.UnitNormalization(name="embedding")(combined)
-
-
-def _side_by_side(embedding_model, count):
-    """Runs one model on `count` inputs: anchor, positive, negative → `(batch, count, d)`."""
-    shape = embedding_model.input_shape[1:]
-    inputs = [keras.Input(shape, dtype=embedding_model.input.dtype) for _ in range(count)]
-    return keras.Model(inputs, ops.stack([embedding_model(x) for x in inputs], axis=1))
 
 
 def _projections(model):
