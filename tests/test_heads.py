@@ -23,6 +23,13 @@ def test_adaption_head_of_full_width_starts_by_keeping_cosines(features):
     assert np.allclose(embeddings @ embeddings.T, unit @ unit.T, atol=1e-5)
 
 
+def test_adaption_head_standardises_what_it_is_told(features):
+    raw = 100 * features + 7
+    told = heads.adaption_head(8, standardise=(raw.mean(axis=0), raw.var(axis=0)))
+    scaled = (raw - raw.mean(axis=0)) / raw.std(axis=0)
+    assert np.allclose(told(raw), heads.adaption_head(8)(scaled), atol=1e-4)
+
+
 def test_adaption_head_with_a_hidden_layer_is_not_linear(features):
     head = heads.adaption_head(8, hidden_dim=7)
     before_norm = keras.Model(head.input, head.get_layer("projection").output)

@@ -70,7 +70,7 @@ def test_flips_are_drawn_apart_for_each_image_and_axis():
 
 @pytest.mark.parametrize(
     "options",
-    [{"flip": True}, {"rotation": 0.1, "shift": 0.2, "shear": 0.2}, {"rand_augment": 0.4}],
+    [{"flip": "horizontal"}, {"rotation": 0.1, "shift": 0.2, "shear": 0.2}, {"rand_augment": 0.4}],
     ids=lambda options: next(iter(options)),
 )
 def test_augmenter_repeats_itself_from_the_seed_alone(options):
@@ -86,3 +86,46 @@ def test_augmenter_with_everything_off_changes_nothing():
     batch = np.random.default_rng(0).uniform(0, 255, (2, 6, 5, 1)).astype(np.float32)
     (result,) = augmented(images.augmenter(flip=False), batch, [0])
     np.testing.assert_array_equal(result, batch)
+
+
+# -- background ----------------------------------------------------------------------------------
+
+
+def disc_on(color):
+    """A red disc in the middle of a textured ground."""
+    rows, columns = np.mgrid[:98, :80]
+    ground = np.full((98, 80, 3), color) + np.random.default_rng(0).integers(0, 20, (98, 80, 1))
+    inside = (rows - 49) ** 2 + (columns - 40) ** 2 < 22**2
+    return np.where(inside[..., None], (200, 30, 30), ground).astype(np.uint8), inside
+
+
+def test_remove_background_keeps_the_subject_and_whitens_the_rest():
+    image, inside = disc_on((30, 90, 60))
+    cut = images.remove_background(image)
+    white = (cut == 255).all(axis=-1)
+    assert cut.shape == image.shape and cut.dtype == np.uint8
+    assert white[~inside].mean() > 0.9
+    assert (cut[inside] == image[inside]).all(axis=-1).mean() > 0.9
+
+
+def test_remove_background_returns_an_image_without_a_subject_as_it_is():
+    flat = np.full((40, 30, 3), 90, np.uint8)
+    assert (images.remove_background(flat) == flat).mean() > 0.5
+
+
+def test_without_background_cuts_each_picture_once(tmp_path, monkeypatch):
+    image, _ = disc_on((30, 90, 60))
+    for name in ("a.png", "b.png"):
+        Image.fromarray(image).save(tmp_path / name)
+    paths = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png"]
+    first = images.without_background(paths, tmp_path / "cut", method="grabcut", progress=False)
+    assert len(set(first)) == 1  # equal bytes, one result
+    assert np.array_equal(data.read_image(first[0]), images.remove_background(image))
+    monkeypatch.setattr(images, "remove_background", lambda *a, **k: pytest.fail("not cached"))
+    again = images.without_background(paths, tmp_path / "cut", method="grabcut", progress=False)
+    assert again == first
+
+
+def test_background_remover_needs_the_model_of_rembg(tmp_path, monkeypatch):
+    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
+    assert images.background_remover() == "grabcut"

@@ -162,3 +162,11 @@ def test_recall_at_k_over_the_gallery():
     queries = np.array([[1, 0.5, 0], [1, 0.5, 0]])
     assert scoring.recall_at_k(queries, gallery, [0, 1], 1) == 0.5
     assert scoring.recall_at_k(queries, gallery, [0, 1], 2) == 1.0
+
+
+def test_surest_mistakes_come_by_the_score_of_the_wrong_candidate():
+    scores = np.array([[0.9, 0.1], [0.2, 0.6], [0.3, 0.8], [0.5, 0.5]])
+    # Row 0 is right; row 3 is a tie, which counts against.
+    found = scoring.surest_mistakes(scores, np.array([0, 0, 0, 0]), count=5)
+    assert found.tolist() == [2, 1, 3]
+    assert scoring.surest_mistakes(scores, np.array([0, 0, 0, 0]), count=1).tolist() == [2]

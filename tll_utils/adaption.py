@@ -326,8 +326,10 @@ def per_fold(
         pairs = views.left[train], views.right[train]
         if not options:
             return cosine_of(fit(*pairs))
-        inside = None if groups is None else groups[train]
-        best, _ = choose(options, fit, *pairs, groups=inside, num_folds=num_folds, seed=seed)
+        best = options[0]
+        if len(options) > 1:
+            inside = None if groups is None else groups[train]
+            best, _ = choose(options, fit, *pairs, groups=inside, num_folds=num_folds, seed=seed)
         if chosen is not None:
             chosen.append(best)
         return cosine_of(fit(*pairs, best))

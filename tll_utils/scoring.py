@@ -108,6 +108,17 @@ def top_k_hits(scores: np.ndarray, true_place: np.ndarray, k: int = 2) -> np.nda
     return ranks(scores, true_place) <= k
 
 
+def surest_mistakes(scores: np.ndarray, true_place: np.ndarray, count: int) -> np.ndarray:
+    """Finds the queries with a wrong candidate first, by its score, the most convinced ahead.
+
+    scores: float `(n, m)`. true_place: int `(n,)`. Returns int `(<= count,)`, rows of `scores`.
+    """
+    scores, true_place = checked(scores, true_place)
+    wrong = np.flatnonzero(ranks(scores, true_place) > 1)
+    order = np.argsort(-scores[wrong].max(axis=1), kind="stable")
+    return wrong[order][:count]
+
+
 def top_k_accuracy(scores: np.ndarray, true_place: np.ndarray, k: int = 2) -> float:
     """Share of queries whose true match ranks in the top `k`, in [0, 1]."""
     return float(np.mean(top_k_hits(scores, true_place, k)))

@@ -12,7 +12,9 @@ from keras import layers, ops
 from tll_utils.models import siamese
 
 
-def adaption_head(input_dim, *, embedding_dim=256, hidden_dim=None, dropout=0.3, seed=0):
+def adaption_head(
+    input_dim, *, embedding_dim=256, hidden_dim=None, dropout=0.3, standardise=None, seed=0
+):
     """Builds the adaption module of report 000: a small dense net from features to embeddings.
 
     Args:
@@ -20,6 +22,8 @@ def adaption_head(input_dim, *, embedding_dim=256, hidden_dim=None, dropout=0.3,
         embedding_dim: Int, length of the embedding.
         hidden_dim: Int, units of a ReLU layer in between, or None for a linear map.
         dropout: Float in [0, 1), share of the features that are silenced in training.
+        standardise: `(mean, variance)` of the features, each `(input_dim,)`, to begin with
+            features of mean 0 and deviation 1; None if they come so.
         seed: Int, seed of the initial weights and of the dropout.
 
     Returns:
@@ -29,7 +33,11 @@ def adaption_head(input_dim, *, embedding_dim=256, hidden_dim=None, dropout=0.3,
         Risser-Maroux et al., 2021, Learning an adaptation function.
     """
     inputs = keras.Input((input_dim,), name="features")
-    x = layers.Dropout(dropout, seed=seed, name="dropout")(inputs)
+    x = inputs
+    if standardise is not None:
+        mean, variance = standardise
+        x = layers.Normalization(mean=mean, variance=variance, name="standardise")(x)
+    x = layers.Dropout(dropout, seed=seed, name="dropout")(x)
     if hidden_dim is not None:
         x = _dense(hidden_dim, seed=seed, activation="relu", name="hidden")(x)
     # An orthogonal start keeps the cosines of the features nearly as they are.
