@@ -106,12 +106,13 @@ def test_grid_cells_share_the_middle_line_of_an_odd_map():
     np.testing.assert_allclose(features.POOLINGS["grid2"](maps)[0], [2, 3, 5, 6])
 
 
-def test_flip_mirrors_left_and_right_only(embed, tmp_path):
+@pytest.mark.parametrize("flip, cells", [(True, [20, 10, 40, 30]), ("vertical", [30, 40, 10, 20])])
+def test_flip_mirrors_along_its_axis_only(embed, tmp_path, flip, cells):
     pixels = np.zeros((6, 6, 3))
     pixels[:3, :3], pixels[:3, 3:], pixels[3:, :3], pixels[3:, 3:] = 10, 20, 30, 40
     save(tmp_path / "a.png", pixels)
-    rows = embed([tmp_path / "a.png"], taps=["pixels"], pooling=["grid2"], flip=True)
-    np.testing.assert_allclose(rows["pixels/grid2"][0, ::3], [20, 10, 40, 30])
+    rows = embed([tmp_path / "a.png"], taps=["pixels"], pooling=["grid2"], flip=flip)
+    np.testing.assert_allclose(rows["pixels/grid2"][0, ::3], cells)
 
 
 def test_folding_the_weights_leaves_the_features_as_they_are():

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from tll_utils import backbones, data, images
 
 STORE_VERSION = 1  # raise it when the way from file to features changes
+MIRRORED_AXIS = {True: 2, "vertical": 1}  # of (batch, height, width, channels)
 SHARD_IMAGES = 256  # a killed run loses at most the features of so many images
 
 
@@ -65,7 +66,7 @@ def embed(
     taps: Sequence[str] | None = None,
     pooling: Sequence[str] = ("avg",),
     size: tuple[int, int] | None = None,
-    flip: bool = False,
+    flip: bool | str = False,
     batch_size: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -83,7 +84,7 @@ def embed(
         taps: Layer names. Defaults to the backbone's own `taps`, the last being its output.
         pooling: Any of `POOLINGS`.
         size: `(height, width)` to resize to. Defaults to the backbone's own.
-        flip: Bool, embed the images mirrored left-right.
+        flip: Bool, embed the images mirrored left–right; or `"vertical"`, upside down.
         batch_size: Int, images per forward pass. Defaults to what suits network and device.
         seed: Int, for `weights="random"`.
         progress: Bool, show a bar.
@@ -104,7 +105,7 @@ def embed(
         "backbone": backbone,
         "weights": backbones.weights_fingerprint(backbone, weights, seed=seed),
         "size": size,
-        "flip": bool(flip),
+        "flip": flip,
     }
     hashes, first, inverse = np.unique(_hash_files(paths), return_index=True, return_inverse=True)
     store = _Store(Path(store_dir), recipe)
@@ -169,7 +170,7 @@ class BatchEmbedder:
         taps = list(dict.fromkeys(tap for tap, _ in wanted.values()))
         network = backbones.build(backbone, weights=weights, size=size, taps=taps, seed=seed)
         pixels = keras.Input(network.input_shape[1:])
-        maps = network(ops.flip(pixels, axis=2) if flip else pixels)
+        maps = network(ops.flip(pixels, axis=MIRRORED_AXIS[flip]) if flip else pixels)
         model = keras.Model(
             pixels, {key: POOLINGS[pool](maps[tap]) for key, (tap, pool) in wanted.items()}
         )
