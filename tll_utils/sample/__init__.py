@@ -11,6 +11,10 @@ flat, inked, in crayon or in pencil. A pair shares one thing only, its *kind* of
 
 while everything else (subject, colours, place, size, backdrop) is drawn for each side alone.
 `subjects` builds a picture from `parts`, `rendering` gives it its manner.
+
+How hard it is: top-2 among 20 candidates on 300 of 1200 pairs, the other 900 for fitting, chance
+0.10, 95 % intervals about ± 0.05. Colour histogram 0.33, HOG 0.37, frozen MobileNetV2 0.38 (0.40
+from `block_13`), a linear map trained on HOG 0.54, on MobileNetV2's `block_13` 0.76.
 """
 
 import json
