@@ -1,4 +1,4 @@
-"""Importing this module loads TensorFlow without its start-up noise.
+"""Importing this module loads TensorFlow, with its fast kernels and without its start-up noise.
 
 TensorFlow's C++ side writes to file descriptor 2 whatever the log level, so only redirecting the
 descriptor around the first import and the first operation keeps a notebook's first cell clean.
@@ -10,6 +10,8 @@ import os
 
 # The log level covers the messages that come later.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Off by default on AMD; there it makes embedding and training about 1.5 times as fast.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextlib.contextmanager
