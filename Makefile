@@ -8,9 +8,14 @@ BIN     := .venv/bin
 run: .venv/installed
 	$(BIN)/python -m tll_utils run --profile $(PROFILE)
 
+# The notebooks are checked on the sample data, whatever data set the environment names.
+test: export TLL_DATA_DIR =
+test: export TLL_PROFILE = quick
+test: export TLL_OUT_DIR = build/test
+test: export TQDM_DISABLE = 1
 test: .venv/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/test_notebooks.py
-	$(BIN)/python -m pytest tests/test_notebooks.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -x --nbval-lax --nbval-current-env notebooks
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py
