@@ -233,6 +233,9 @@ def alone(tmp_path_factory):
     """The result of one process with one replica."""
     path = tmp_path_factory.mktemp("alone") / "result.npz"
     finish(start("--replicas", 1, "--result", path))
+    with np.load(path) as file:  # the reference itself must be right, and have learned
+        assert file["square"][:, 0].tolist() == [0, 1, 4, 9, 16, 25, 36]
+        assert file["losses"][-1] < file["losses"][0]
     return path
 
 

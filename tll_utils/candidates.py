@@ -12,9 +12,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy import linalg
 
-from tll_utils import adaption, distribute, losses, scoring, training
-from tll_utils.features import Views
+from tll_utils import adaption, backbones, distribute, images, losses, scoring, training
+from tll_utils.features import POOLINGS, Views
 from tll_utils.models import dual
 
 
@@ -46,7 +47,9 @@ def start_from_pairs(
     """Sets a fresh head to the closed-form solution that training starts from.
 
     Each backbone's features are standardised; its projection becomes their principal components,
-    whitened within pairs (`adaption.within_pair_whitening`).
+    whitened within pairs (`adaption.within_pair_whitening`). The second projection is turned to
+    agree with the first, which changes no cosine but lets an average mean something. Projections
+    so found are frozen: with thousands of features and few pairs, training them only overfits.
 
     Args:
         head: From `dual.feature_head`; changed in place.
@@ -56,7 +59,7 @@ def start_from_pairs(
     Returns:
         The head.
     """
-    start = 0
+    start, first = 0, None
     for i in range(sum(layer.name.startswith("standardise_") for layer in head.layers)):
         standardise, project = head.get_layer(f"standardise_{i}"), head.get_layer(f"project_{i}")
         block = slice(start, start + standardise.mean.shape[0])
@@ -78,7 +81,11 @@ def start_from_pairs(
         matrix = whitening(np.eye(size, dtype=np.float32)) - offset
         kernel[:, :size] = components.scale @ matrix
         bias[:size] = offset[0] - components.mean @ kernel[:, :size]
-        project.set_weights([kernel, bias])
+        projections = scoring.unit_norm(np.concatenate(sides) @ kernel + bias)
+        first = projections if first is None else first
+        turn, _ = linalg.orthogonal_procrustes(projections, first)
+        project.set_weights([kernel @ turn, bias @ turn])
+        project.trainable = False
     return head
 
 
@@ -115,11 +122,73 @@ def draw_rows(
     return pairs[order], pairs[chosen[order]], place[order]
 
 
+def image_encoder(
+    head: keras.Model,
+    keys: Mapping[str, Sequence[str]],
+    *,
+    weights: Mapping[str, str],
+    size: tuple[int, int] | None = None,
+    mirror: bool = False,
+    trainable: bool | str = False,
+) -> keras.Model:
+    """Puts a head onto its backbones, so that it takes images; see `dual.image_encoder`.
+
+    Args:
+        head: From `dual.feature_head`; its dims are those of the features below.
+        keys: For each backbone, in the head's order, its features, each `"tap/pooling"`.
+        weights: For each backbone what `backbones.resolve_weights` returns.
+        size: `(height, width)` of the images. Defaults to that of the first backbone.
+        mirror: Whether features are averaged with those of the mirrored image.
+        trainable: What of the backbones is trained; see `backbones.build`.
+    """
+    size = size or backbones.get(next(iter(keys))).size
+    networks = []
+    for name, wanted in keys.items():
+        taps = list(dict.fromkeys(key.rsplit("/", 1)[0] for key in wanted))
+        options = {"weights": weights[name], "size": size, "taps": taps, "trainable": trainable}
+        networks.append((backbones.build(name, **options), wanted))
+    return dual.image_encoder(head, networks, poolings=POOLINGS, mirror=mirror)
+
+
 def embed(encoder: keras.Model, inputs: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
     """Runs an encoder over its inputs, each once. Returns float32 `(n, d)`."""
     batches = [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]
     run = [encoder(batch, training=False) for batch in batches]
     return np.concatenate([keras.ops.convert_to_numpy(rows) for rows in run])
+
+
+def load_images(paths: Sequence[Path], *, size: tuple[int, int]) -> np.ndarray:
+    """Reads images for an image encoder. Returns float32 RGB in [0, 255] `(n, h, w, 3)`."""
+    return np.stack([images.decode(str(path), size=size) for path in paths]).astype(np.float32)
+
+
+def fetch_images(
+    lefts: Sequence[str], rights: Sequence[str], *, size: tuple[int, int]
+) -> Callable[..., tuple]:
+    """The `fetch` of `distribute.fit` on images: from `draw_rows` to decoded batches.
+
+    Args:
+        lefts, rights: Image files of the pairs.
+        size: `(height, width)` to resize to.
+    """
+    lefts, rights = tf.constant(lefts), tf.constant(rights)
+
+    def load(paths):
+        flat = tf.reshape(paths, [-1])
+        pixels = tf.map_fn(
+            lambda path: tf.cast(images.decode(path, size=size), tf.float32),
+            flat,
+            fn_output_signature=tf.TensorSpec((*size, 3), tf.float32),
+        )
+        return tf.reshape(pixels, (*paths.shape, *size, 3))
+
+    def fetch(query, candidates, place):
+        return {
+            "query": load(tf.gather(lefts, query)),
+            "candidates": load(tf.gather(rights, candidates)),
+        }, place
+
+    return fetch
 
 
 def scorer_of(encoder: keras.Model) -> Callable[..., np.ndarray]:
@@ -153,6 +222,7 @@ class HeadTraining:
         batch_size, epochs, learning_rate: Of the training.
         machine: From `distribute.choose`.
         histories: Per fold, one dict per epoch; filled by the trainings.
+        best_epochs: Per fold, the epoch whose head was kept; likewise.
     """
 
     name: str
@@ -165,14 +235,15 @@ class HeadTraining:
     seed: int
     join: str = "concat"
     units: int = 512
-    dropout: float = 0.2
+    dropout: float = 0.3
     shrinkage: float | None = 0.3
     loss: keras.losses.Loss = dataclasses.field(default_factory=losses.CandidateSoftmaxLoss)
     num_candidates: int | None = None
     batch_size: int = 256
-    epochs: int = 20
+    epochs: int = 12
     learning_rate: float = 3e-4
     histories: dict[int, list[dict]] = dataclasses.field(default_factory=dict)
+    best_epochs: dict[int, int] = dataclasses.field(default_factory=dict)
 
     def __call__(self, train: np.ndarray, fold: int) -> Callable[..., np.ndarray]:
         """Trains on the pairs `train` and returns a scorer."""
@@ -220,7 +291,7 @@ class HeadTraining:
             validate=validate,
             log_path=self.logs_dir / f"{self.name}_fold{fold}.csv",
         )
-        self.histories[fold] = result.history
+        self.histories[fold], self.best_epochs[fold] = result.history, result.best_epoch
         head = dual.encoder_of(result.model)
         if self.machine.is_chief:
             distribute.save_model(head, self.models_dir / f"{self.name}_fold{fold}.keras")

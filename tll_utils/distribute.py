@@ -13,7 +13,8 @@ import csv
 import json
 import os
 import urllib.error
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,9 @@ def fit(
     num_steps = _num_steps(draw, batch_size) if state.epoch < epochs else 0
     logs = _Logs(log_path, tensorboard_dir) if machine.is_chief else None
 
-    bar = tqdm(range(state.epoch, epochs), leave=False, disable=not (progress and machine.is_chief))
+    # Left alone, tqdm obeys TQDM_DISABLE.
+    hidden = {} if progress and machine.is_chief else {"disable": True}
+    bar = tqdm(range(state.epoch, epochs), desc="train", unit=" epochs", leave=False, **hidden)
     for _ in bar:
         # Summing on the device keeps the host from waiting on every step.
         total = sum(step(*next(batches)) for _ in range(num_steps))
@@ -377,6 +380,43 @@ def shares_of_worker(rows, *, batch_size, worker, num_workers, num_replicas):
             yield tuple(array[piece] for array in rows)
 
 
+def embed_in_shares(
+    machine: Machine,
+    embed: Callable[[Sequence[Path]], Mapping[str, np.ndarray]],
+    paths: Sequence[Path],
+) -> dict[str, np.ndarray]:
+    """Shares the embedding of images out over the workers and the GPUs of each.
+
+    Args:
+        machine: From `choose`. Every worker calls this with the same paths.
+        embed: `embed(paths)` → arrays with one row per path; say `features.embed` with its
+            options bound. Called once per device, in threads, each with its own share.
+        paths: All images.
+
+    Returns:
+        What `embed(paths)` returns, complete on every worker.
+    """
+    devices = [d.name for d in tf.config.list_logical_devices("GPU")] or [None]
+    own = range(machine.worker, len(paths), machine.num_workers)
+    shares = [own[i :: len(devices)] for i in range(len(devices))]
+
+    def embed_share(device, share):
+        with tf.device(device):
+            return embed([paths[row] for row in share])
+
+    # An empty share would not tell how long the rows of the others are.
+    busy = [(device, share) for device, share in zip(devices, shares, strict=True) if len(share)]
+    with ThreadPoolExecutor(len(devices)) as pool:
+        parts = list(pool.map(embed_share, *zip(*busy, strict=True)))
+    result = {}
+    for key, first in parts[0].items():
+        rows = np.zeros((len(paths), *first.shape[1:]), first.dtype)
+        for (_, share), part in zip(busy, parts, strict=True):
+            rows[list(share)] = part[key]
+        result[key] = _sum_over_workers(machine, rows, contributes=True)
+    return result
+
+
 # -- checkpoints --------------------------------------------------------------------------------
 
 
@@ -465,17 +505,24 @@ def _from_chief(machine, text):
 
 
 def _from_chief_array(machine, value, is_chief):
-    """The chief's array on every worker: a sum to which only its first replica contributes."""
+    """The chief's array on every worker."""
+    return _sum_over_workers(machine, value, contributes=is_chief)
+
+
+def _sum_over_workers(machine, value, *, contributes):
+    """Sums an array over the workers that contribute theirs; the others give its shape only."""
     if machine.num_workers < 2:
         return value
+    per_worker = machine.num_replicas // machine.num_workers
 
     @tf.function
     def collect(value):
         def contribute(value):
             context = tf.distribute.get_replica_context()
-            first = tf.equal(context.replica_id_in_sync_group, 0)
+            # A worker's replicas hold the same array: its first one speaks for it.
+            speaks = tf.equal(context.replica_id_in_sync_group % per_worker, 0) & contributes
             return context.all_reduce(
-                tf.distribute.ReduceOp.SUM, tf.where(first, value, tf.zeros_like(value))
+                tf.distribute.ReduceOp.SUM, tf.where(speaks, value, tf.zeros_like(value))
             )
 
         return machine.strategy.run(contribute, args=(value,))
@@ -519,5 +566,14 @@ class _Logs:
             with self.writer.as_default():
                 for name, value in history[-1].items():
                     if name != "epoch":
-                        tf.summary.scalar(name, value, step=history[-1]["epoch"])
+                        # What `tf.summary.scalar` writes, without needing TensorBoard to do so.
+                        value = tf.constant(value, tf.float32)
+                        step = history[-1]["epoch"]
+                        tf.summary.write(name, value, step=step, metadata=_scalar_metadata())
             self.writer.flush()
+
+
+def _scalar_metadata():
+    metadata = tf.compat.v1.SummaryMetadata(data_class=1)  # 1 = a time series of scalars
+    metadata.plugin_data.plugin_name = "scalars"
+    return metadata

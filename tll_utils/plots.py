@@ -263,6 +263,42 @@ def training_curves(
     return _finish(figure)
 
 
+def loss_and_top_2_curves(
+    histories: Mapping[str, Sequence[Mapping[str, float]]], *, best_epochs: Mapping[str, int]
+) -> Figure:
+    """Draws training loss (dashed) beside validation top-2 (solid), with a dot on the kept epoch.
+
+    histories: for each run one dict per epoch with `epoch` from 1, `loss`, `val_top_2_accuracy`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    panels = (("loss", "--", "training loss"), ("val_top_2_accuracy", "-", "validation top-2"))
+    for color, (name, history) in zip(COLORS, histories.items(), strict=False):
+        epochs = [record["epoch"] for record in history]
+        for ax, (key, style, ylabel) in zip(axes, panels, strict=True):
+            ax.plot(epochs, [record[key] for record in history], style, color=color, label=name)
+            ax.set(xlabel="epoch", ylabel=ylabel)
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        best = best_epochs[name]
+        axes[1].plot(best, history[best - 1]["val_top_2_accuracy"], "o", color=color)
+    axes[1].legend(frameon=False, fontsize=8)
+    return _finish(figure)
+
+
+def rank_by_scale(mean_ranks, scales: Sequence[float], *, num_candidates: int) -> Figure:
+    """Draws the mean rank of the match against the side it was shrunk to, a line per row.
+
+    mean_ranks: data frame, a row per system, a column per scale; 1 = best.
+    """
+    figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    for color, (name, values) in zip(COLORS, mean_ranks.iterrows(), strict=False):
+        ax.plot(np.multiply(scales, 100), values, "o-", color=color, label=name)
+    ax.axhline((num_candidates + 1) / 2, color=CHANCE_COLOR, linestyle=":", label="chance")
+    ax.set(xlabel="side of the shrunk match, %", ylabel="mean rank, 1 = best")
+    ax.invert_xaxis()
+    ax.legend(frameon=False, fontsize=8)
+    return _finish(figure)
+
+
 def heat_map(
     values: np.ndarray, names: Sequence[str], *, label: str, limits: tuple[float, float] = (0, 1)
 ) -> Figure:
@@ -300,6 +336,27 @@ def rank_changes(before: np.ndarray, after: np.ndarray, *, num_candidates: int) 
     ax.axline((0, 0), slope=1, color=OTHER_COLOR, zorder=0.5, linewidth=1)
     _write_cells(ax, counts, "{:d}", dark_from=np.inf)
     ax.set(xlabel="rank of the match before", ylabel="rank after")
+    return _finish(figure)
+
+
+def tap_shares(shares: Sequence[Mapping[str, float]]) -> Figure:
+    """Draws how much each tap adds to the likeness of matches: the mean as a bar, a dot per fold.
+
+    shares: for each fold, tap → share, shallow to deep; they sum to 1.
+    """
+    names = list(shares[0])
+    values = np.array([[fold[name] for name in names] for fold in shares])
+    figure, ax = plt.subplots(figsize=(6, 0.6 + 0.3 * len(names)), layout="constrained")
+    ax.barh(range(len(names)), values.mean(axis=0), 0.6, color=COLORS[0])
+    ax.scatter(
+        values.ravel(), np.tile(np.arange(len(names)), len(shares)), 12, "#333333", zorder=2
+    )
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    ax.axvline(1 / len(names), color=CHANCE_COLOR, linestyle=":", label="all alike")
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel("share of the similarity of matched images")
+    ax.legend(frameon=False, loc="lower right")
     return _finish(figure)
 
 
