@@ -117,7 +117,7 @@ def test_train_head_is_reproducible_and_lowers_the_loss():
     settings = adaption.HeadSettings(embedding_dim=4, epochs=3, batch_size=40)
     first, history = adaption.train_head(left, right, settings, validation=(left, right), seed=3)
     second, _ = adaption.train_head(left, right, settings, seed=3)
-    assert np.allclose(first.predict(left, verbose=0), second.predict(left, verbose=0), atol=1e-5)
+    assert np.allclose(first(left), second(left), atol=1e-5)
     assert history.history["val_loss"][-1] < history.history["val_loss"][0]
 
 

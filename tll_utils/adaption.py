@@ -187,10 +187,10 @@ def train_head(
         losses.InBatchSoftmaxLoss(temperature=settings.temperature),
     )
     history = model.fit(
-        *_as_batch(left, right),
-        validation_data=_as_batch(*validation) if validation else None,
-        batch_size=settings.batch_size,
+        _Batches(left, right, settings.batch_size, seed=seed),
+        validation_data=_Batches(*validation, len(validation[0])) if validation else None,
         epochs=settings.epochs,
+        shuffle=False,  # the batches shuffle themselves
         verbose=0,
     )
     return head, history
@@ -228,9 +228,7 @@ def trained_head(
     left, right = prepare(left), prepare(right)
     components = principal_components(left, right, dim, seed=seed)
     head, _ = train_head(components(left), components(right), settings, seed=seed)
-    return chain(
-        prepare, components, lambda features: head.predict(features, batch_size=4096, verbose=0)
-    )
+    return chain(prepare, components, lambda features: siamese.embed(head, features))
 
 
 def cosine_of(transform: Transform):
@@ -337,9 +335,30 @@ def per_fold(
     return fit_fold
 
 
-def _as_batch(left, right):
-    """Views `(pairs, 2, d)` and the targets that Keras asks for; the loss doesn't see them."""
-    return np.stack([left, right], axis=1), np.zeros(len(left), np.float32)
+class _Batches(keras.utils.PyDataset):
+    """Views `(batch, 2, d)` in a new order each epoch, and targets that the loss won't look at.
+
+    The order follows from the seed alone, not from what drew from Keras's generators before.
+    """
+
+    def __init__(self, left, right, batch_size, *, seed=None):
+        super().__init__()
+        self.views = np.stack([left, right], axis=1).astype(np.float32)
+        self.batch_size = min(batch_size, len(left))
+        self.rng = None if seed is None else np.random.default_rng(seed)
+        self.order = np.arange(len(left))
+        self.on_epoch_end()
+
+    def __len__(self):
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return self.views[rows], np.zeros(len(rows), np.float32)
+
+    def on_epoch_end(self):
+        if self.rng is not None:
+            self.rng.shuffle(self.order)
 
 
 def _spectrum(rows):
