@@ -126,3 +126,29 @@ def test_training_curves_count_epochs_from_one_and_dash_training():
     training, validation = ax.lines
     assert list(training.get_xdata()) == [1, 2]
     assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")
+
+
+def test_tap_shares_draws_the_mean_as_bar_and_every_fold_as_dot():
+    ax = plots.tap_shares([{"low": 0.2, "high": 0.8}, {"low": 0.4, "high": 0.6}]).axes[0]
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.3, 0.7])
+    dots = ax.collections[0].get_offsets()
+    np.testing.assert_allclose(dots, [[0.2, 0], [0.8, 1], [0.4, 0], [0.6, 1]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "high"]
+
+
+def test_heat_map_writes_every_number_between_the_names():
+    ax = plots.heat_map(np.array([[1.0, 0.25], [0.5, 1.0]]), ["a", "b"], label="agreement").axes[0]
+    written = {tuple(text.get_position()): text.get_text() for text in ax.texts}
+    assert written == {(0, 0): "1.00", (1, 0): "0.25", (0, 1): "0.50", (1, 1): "1.00"}
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_rank_changes_counts_matches_from_rank_to_rank():
+    before, after = np.array([1, 5, 3, 8]), np.array([1, 1, 1, 2])
+    ax = plots.rank_changes(before, after, num_candidates=8).axes[0]
+    written = {tuple(text.get_position()): text.get_text() for text in ax.texts}
+    bins = [label.get_text() for label in ax.get_xticklabels()]
+    assert bins == ["1", "2", "3–5", "6–8"]
+    assert {place: text for place, text in written.items() if text != "0"} == {
+        (0, 0): "1", (2, 0): "2", (3, 1): "1",
+    }  # fmt: skip

@@ -317,7 +317,7 @@ def heat_map(
 
 
 def rank_changes(before: np.ndarray, after: np.ndarray, *, num_candidates: int) -> Figure:
-    """Draws how many matches went from which rank to which; below the diagonal they rose.
+    """Draws how many matches went from which rank to which; above the diagonal they rose.
 
     before, after: int (queries,), rank of the match, 1 = best.
     """
@@ -327,36 +327,18 @@ def rank_changes(before: np.ndarray, after: np.ndarray, *, num_candidates: int) 
         f"{low}" if low == high else f"{low}–{high}" for low, high in zip(edges, last, strict=True)
     ]
     counts = np.zeros((len(edges), len(edges)), int)
-    places = [np.searchsorted(edges, ranks, side="right") - 1 for ranks in (after, before)]
-    np.add.at(counts, tuple(places), 1)
+    row, column = (np.searchsorted(edges, ranks, side="right") - 1 for ranks in (after, before))
+    np.add.at(counts, (row, column), 1)
+    # Most matches stay in the first cell: the shades are for the others.
+    brightest = max(np.sort(counts.ravel())[-2] * 1.5, 1)
     figure, ax = plt.subplots(figsize=(4.2, 3.8), layout="constrained")
-    ax.imshow(counts, cmap="GnBu", vmax=max(2 * np.median(counts), 1) + counts.max() / 3)
+    ax.imshow(counts, cmap="GnBu", vmin=0, vmax=brightest)
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks(range(len(names)), names)
-    ax.axline((0, 0), slope=1, color=OTHER_COLOR, zorder=0.5, linewidth=1)
-    _write_cells(ax, counts, "{:d}", dark_from=np.inf)
+    for place in range(len(names)):
+        ax.add_patch(plt.Rectangle((place - 0.5, place - 0.5), 1, 1, fill=False, ec=CHANCE_COLOR))
+    _write_cells(ax, counts, "{:d}", dark_from=0.6 * brightest)
     ax.set(xlabel="rank of the match before", ylabel="rank after")
-    return _finish(figure)
-
-
-def tap_shares(shares: Sequence[Mapping[str, float]]) -> Figure:
-    """Draws how much each tap adds to the likeness of matches: the mean as a bar, a dot per fold.
-
-    shares: for each fold, tap → share, shallow to deep; they sum to 1.
-    """
-    names = list(shares[0])
-    values = np.array([[fold[name] for name in names] for fold in shares])
-    figure, ax = plt.subplots(figsize=(6, 0.6 + 0.3 * len(names)), layout="constrained")
-    ax.barh(range(len(names)), values.mean(axis=0), 0.6, color=COLORS[0])
-    ax.scatter(
-        values.ravel(), np.tile(np.arange(len(names)), len(shares)), 12, "#333333", zorder=2
-    )
-    ax.axvline(0, color="#333333", linewidth=0.8)
-    ax.axvline(1 / len(names), color=CHANCE_COLOR, linestyle=":", label="all alike")
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    ax.set_xlabel("share of the similarity of matched images")
-    ax.legend(frameon=False, loc="lower right")
     return _finish(figure)
 
 
