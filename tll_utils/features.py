@@ -131,13 +131,7 @@ def embed(
             )
             todo = [str(paths[first[row]]) for row in rows]
             done = 0
-            for shard in _shards(
-                todo,
-                embed_batch,
-                size=size,
-                batch_size=batch_size or embed_batch.batch_size,
-                bar=bar,
-            ):
+            for shard in embed_files(todo, embed_batch, size=size, batch_size=batch_size, bar=bar):
                 shard_rows = rows[done : done + len(shard[wanted[0]])]
                 done += len(shard_rows)
                 store.write(hashes[shard_rows], shard)
@@ -256,8 +250,20 @@ def _checked(pooling: Sequence[str]) -> Sequence[str]:
 # From files to features
 
 
-def _shards(paths, embed_batch, *, size, batch_size, bar):
-    """Yields the features of the files, in order, a shard at a time."""
+def embed_files(paths, embed_batch, *, size, batch_size=None, bar=None):
+    """Decodes and embeds files in order; what `embed` does between reading and writing the store.
+
+    Args:
+        paths: Image files.
+        embed_batch: A `BatchEmbedder`.
+        size: `(height, width)` that it takes.
+        batch_size: Int. Defaults to the embedder's own.
+        bar: A tqdm bar to move on, or `None`.
+
+    Yields:
+        Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
+    """
+    batch_size = batch_size or embed_batch.batch_size
     dataset = (
         tf.data.Dataset.from_tensor_slices(paths)
         .map(lambda path: images.decode(path, size=size), num_parallel_calls=tf.data.AUTOTUNE)
@@ -271,7 +277,8 @@ def _shards(paths, embed_batch, *, size, batch_size, bar):
             _require_finite(features, paths[done : done + len(batch)])
             done += len(batch)
             pending.append(features)
-            bar.update(len(batch))
+            if bar is not None:
+                bar.update(len(batch))
             if len(pending) * batch_size >= SHARD_IMAGES:
                 yield _joined(pending)
                 pending = []

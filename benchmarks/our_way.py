@@ -1,0 +1,98 @@
+"""The project's parts under the stop-watch. Each function is run in a process of its own by
+`run.py`: it takes a job read from standard input as JSON and prints its answer in JSON.
+"""
+
+import json
+import resource
+import sys
+import time
+
+from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
+
+# isort: split
+import numpy as np
+import tensorflow as tf
+
+from tll_utils import features, images, scoring
+
+BACKBONE, KEY, SIZE = "mobilenet_v2", "out_relu/avg", (224, 224)
+
+
+def embed(job, paths):
+    rows = features.embed(
+        paths,
+        BACKBONE,
+        taps=["out_relu"],
+        weights=job["weights"],
+        store_dir=job["store_dir"],
+        progress=False,
+    )
+    return rows[KEY]
+
+
+def score(job):
+    """Embeds all images into an empty store, then scores all queries; building included."""
+    start = time.perf_counter()
+    rows = embed(job, job["query_paths"] + job["gallery_paths"])
+    queries, gallery = np.split(rows, [len(job["query_paths"])])
+    scores = scoring.cosine_scores(queries, gallery, np.array(job["candidates"]))
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "scores": scores[: job["num_compared"]].tolist()}
+
+
+def pipeline(job):
+    """Files on disk against tensors in memory through the same network, by turns."""
+    embed_batch = features.BatchEmbedder(BACKBONE, [KEY], weights=job["weights"])
+    paths, size = job["paths"], embed_batch.batch_size
+    batches = [
+        tf.stack([images.decode(path, size=SIZE) for path in paths[i : i + size]])
+        for i in range(0, 16 * size, size)
+    ]
+    seconds = {"files": 0.0, "memory": 0.0}
+    for turn in range(1 + job["turns"]):
+        start = time.perf_counter()
+        for i in range(len(paths) // size):
+            embed_batch(batches[i % len(batches)])[KEY].numpy()
+        middle = time.perf_counter()
+        for _ in features.embed_files(paths, embed_batch, size=SIZE):
+            pass
+        if turn:  # the first turn warms up
+            seconds["memory"] += middle - start
+            seconds["files"] += time.perf_counter() - middle
+    return seconds
+
+
+def scale(job):
+    """Seconds to embed more and more images, and to find them all in the store."""
+    cold, warm = [], []
+    for count in job["counts"]:
+        here = {**job, "store_dir": f"{job['store_dir']}/{count}"}
+        for seconds in (cold, warm):
+            start = time.perf_counter()
+            embed(here, job["paths"][:count])
+            seconds.append(time.perf_counter() - start)
+    return {"cold": cold, "warm": warm}
+
+
+def score_many(job):
+    """Seconds to score lists of several lengths once the features are there."""
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.standard_normal((2, job["num_queries"], 1280)).astype(np.float32)
+    seconds = []
+    for m in job["candidates"]:
+        lists = rng.integers(0, len(gallery), (len(queries), m))
+        start = time.perf_counter()
+        scoring.cosine_scores(queries, gallery, lists)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": seconds}
+
+
+def main():
+    answer = {f.__name__: f for f in (score, pipeline, scale, score_many)}[sys.argv[1]]
+    result = answer(json.load(sys.stdin))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({**result, "peak_gib": peak}))
+
+
+if __name__ == "__main__":
+    main()
