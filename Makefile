@@ -19,6 +19,7 @@ test: .venv/installed lint
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/head_training.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .
