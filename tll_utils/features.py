@@ -117,7 +117,8 @@ def embed(
         desc=f"embed with {backbone}",
         unit=" images",
         leave=False,
-        disable=not progress or not missing.any(),
+        # Told nothing, tqdm listens to TQDM_DISABLE.
+        **({} if progress and missing.any() else {"disable": True}),
     ) as bar:
         # Images that lack the same keys go through the network together.
         for pattern in np.unique(missing, axis=0):
