@@ -21,7 +21,7 @@ def test_output_is_a_probability_and_follows_the_training():
     model = autoencoder.autoencoder((16, 8, 1), filters=(4, 4))
     source = np.random.default_rng(0).integers(0, 256, (8, 16, 8, 1)).astype(np.float32)
     target = np.ones((8, 16, 8, 1), np.float32)
-    model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy")
+    model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy", jit_compile=False)
     before = model.predict(source, verbose=0)
     model.fit(source, target, epochs=20, verbose=0)
     after = model.predict(source, verbose=0)
@@ -47,6 +47,6 @@ def test_sides_that_cannot_be_halved_are_refused():
 
 
 def test_encoding_head_gives_unit_vectors():
-    head = autoencoder.encoding_head(7, embedding_dim=3)
+    head = autoencoder.encoding_head((7,), embedding_dim=3)
     out = np.asarray(head(np.random.default_rng(0).normal(size=(5, 7))))
     np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, atol=1e-5)

@@ -129,3 +129,11 @@ def test_without_background_cuts_each_picture_once(tmp_path, monkeypatch):
 def test_background_remover_needs_the_model_of_rembg(tmp_path, monkeypatch):
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     assert images.background_remover() == "grabcut"
+
+
+def test_shrink_onto_white_keeps_the_picture_in_the_middle():
+    black = np.zeros((2, 8, 6, 3), np.uint8)
+    small = images.shrink_onto_white(black, 0.5)
+    assert (small[:, 2:6, 1:4] == 0).all() and (small == 0).sum() == 2 * 4 * 3 * 3
+    assert small[0, 0, 0, 0] == 255
+    np.testing.assert_array_equal(images.shrink_onto_white(black, 1.0), black)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tll_utils import losses, scoring, scratch
+from tll_utils import images, losses, scoring, scratch
+from tll_utils.models import siamese
 
 NET = {"blocks": ((4, 3, 2),), "embedding_dim": 8}
 
@@ -44,3 +45,22 @@ def test_each_head_learns_to_match_colours(head, loss, options, pictures, tmp_pa
 def test_an_unknown_head_is_refused():
     with pytest.raises(ValueError, match="Received: head='hydra'"):
         scratch.Recipe(NET, "hydra", "mse")
+
+
+def test_autoencoder_learns_brightness_and_feeds_a_siamese_head(pictures, tmp_path):
+    left, right = (images.grayscale(side) for side in pictures)
+    options = {"groups": np.arange(32), "directory": tmp_path, "epochs": 3}
+    trained = scratch.fit_autoencoder(
+        left, right, np.arange(24), options={"filters": (4,)}, **options
+    )
+    assert trained.history["loss"][-1] < trained.history["loss"][0]
+    encoded = [siamese.embed(trained.encoder, side) for side in (left, right)]
+    recipe = scratch.Recipe(
+        {"embedding_dim": 4}, "pair", losses.InBatchSoftmaxLoss(), batch_size=8, epochs=3
+    )
+    del options["epochs"]
+    head = scratch.fit(recipe, *encoded, np.arange(24), **options)
+    scorer = scratch.on_encodings(trained.encoder, head.scorer)
+    candidates = np.tile(np.arange(24, 32), (8, 1))
+    expected = head.scorer(encoded[0][24:], encoded[1], candidates)
+    np.testing.assert_allclose(scorer(left[24:], right, candidates), expected, atol=1e-5)

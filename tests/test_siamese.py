@@ -73,6 +73,24 @@ def test_embed_does_not_depend_on_the_batch_size(pixels):
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
 
 
+def test_gradients_put_an_edge_into_its_direction_and_cell():
+    image = np.zeros((1, 16, 16, 3), np.float32)
+    image[0, :8, 4:] = 255  # cell 0: an upright edge inside, a flat one at its lower side
+    layer = siamese.OrientedGradients(cell=8, num_directions=4)
+    edges = np.asarray(layer(image))[0, :16].reshape(2, 2, 4)
+    assert edges[0, 0].argmax() == 0 and edges[0, 1].argmax() == 2
+    assert edges[1, 1, 2] > 100 * edges[1, 1, 0]
+    assert layer.compute_output_shape((None, 16, 16, 3)) == (None, 2 * 2 * 7)
+
+
+def test_gradients_tell_colours_apart():
+    red, green = np.zeros((2, 1, 8, 8, 3), np.float32)
+    red[..., 0], green[..., 1] = 255, 255
+    layer = siamese.OrientedGradients(cell=8, num_directions=4, color_weight=2.0)
+    np.testing.assert_allclose(np.asarray(layer(red))[0, 4:], [2 / 3, 2, -1], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer(green))[0, 4:], [2 / 3, -2, -1], rtol=1e-5)
+
+
 FRESH_PROCESS = """
 import sys, numpy as np, keras
 from tll_utils import losses
@@ -83,8 +101,9 @@ np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0))
 
 
 def test_saved_model_scores_the_same_in_a_fresh_process(tmp_path, pixels):
-    model = siamese.pair_distance(siamese.encoder(SHAPE, **TINY_NET, batch_norm=True))
-    model.compile("adam", losses.ContrastiveLoss())
+    network = {"gradients": {"cell": 4}, "embedding_dim": 5, "dropout": 0.2}
+    model = siamese.pair_distance(siamese.encoder(SHAPE, **network))
+    model.compile("adam", losses.ContrastiveLoss(), jit_compile=False)
     model.fit(pixels.astype(np.float32), np.arange(6) % 2, verbose=0)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "pixels.npy", pixels)

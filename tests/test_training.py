@@ -36,7 +36,7 @@ def tiny_run(directory, callbacks=(), patience=None):
     rng = np.random.default_rng(1)
     left, right = rng.integers(0, 256, (2, 12, *SHAPE), np.uint8)
     model = siamese.pair_distance(siamese.encoder(SHAPE, **TINY_NET, dropout=0.3))
-    model.compile(keras.optimizers.Adam(0.01), losses.ContrastiveLoss())
+    model.compile(keras.optimizers.Adam(0.01), losses.ContrastiveLoss(), jit_compile=False)
     epoch = generators.Epoch()
     fetch = generators.fetch_pairs(left, right)
     train = generators.dataset(

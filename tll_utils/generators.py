@@ -214,7 +214,8 @@ def dataset(draw, fetch, *, batch_size, epoch, augment=None, seed=0, drop_remain
 
     batches = tf.data.Dataset.range(1).flat_map(batches_of_epoch)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
-    batches = batches.map(lambda rows, seed: (*fetch(*rows), seed), tf.data.AUTOTUNE)
+    # Looking up bytes is quick: one thread, so that nothing depends on which batch comes first.
+    batches = batches.map(lambda rows, seed: (*fetch(*rows), seed))
     if augment:
         batches = batches.map(lambda x, y, seed: (_each(augment, x, seed), y))
     else:

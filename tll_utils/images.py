@@ -75,7 +75,9 @@ def load_all(paths, *, size, antialias=True, batch_size=64, progress=True):
 
     dataset = tf.data.Dataset.from_tensor_slices(paths).map(to_bytes, tf.data.AUTOTUNE)
     start = 0
-    with tqdm(total=len(paths), desc="decode", leave=False, disable=not progress) as bar:
+    # Only a bar that is not refused here leaves TQDM_DISABLE its say.
+    refused = {} if progress else {"disable": True}
+    with tqdm(total=len(paths), desc="decode", leave=False, **refused) as bar:
         try:
             for batch in dataset.batch(batch_size).prefetch(2).as_numpy_iterator():
                 images[start : start + len(batch)] = batch
@@ -97,6 +99,20 @@ def grayscale(images):
     images = np.asarray(images)
     luma = (images @ LUMA)[..., None]
     return np.rint(luma).astype(images.dtype) if images.dtype == np.uint8 else luma
+
+
+def shrink_onto_white(images, scale):
+    """Shrinks images and pastes them into the middle of a white ground of the old size.
+
+    images: uint8 (n, h, w, c). scale: float in (0, 1]. Returns the same shape and dtype.
+    """
+    height, width = images.shape[1:3]
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    small = tf.image.resize(images, size, antialias=True).numpy()
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    result = np.full_like(images, 255)
+    result[:, top : top + size[0], left : left + size[1]] = np.clip(np.rint(small), 0, 255)
+    return result
 
 
 def augmenter(*, flip=True, rotation=0.0, shift=0.0, shear=0.0, rand_augment=0.0):
@@ -208,7 +224,7 @@ def without_background(paths, cache_dir, *, method=None, progress=True):
 
     bar = {"total": len(paths), "desc": "remove background", "leave": False}
     with ThreadPoolExecutor() as pool:
-        return list(tqdm(pool.map(cached, paths), **bar, disable=not progress))
+        return list(tqdm(pool.map(cached, paths), **bar, **({} if progress else {"disable": True})))
 
 
 def _grabcut(image, work_side, num_iterations):
