@@ -60,13 +60,10 @@ class LookAlike:
     history: tuple[float, ...] = ()
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
-        return np.mean(
-            [
-                self.model.predict(self.scaling(views[:, i]), batch_size=1024, verbose=0)
-                for i in range(views.shape[1])
-            ],
-            axis=0,
+        embeddings = (
+            embed(self.model, self.scaling(views[:, index])) for index in range(views.shape[1])
         )
+        return sum(embeddings) / views.shape[1]
 
 
 def join_taps(versions: Sequence[Mapping[str, Views]], *, pooling: str = "avg"):
@@ -203,12 +200,9 @@ def fit(
     history = []
     for _ in range(training.epochs):
         if is_triplet:
-            embeddings = (
-                _embed(embedding_model, rows, training.batch_size, augment, rng)
-                for rows in (left, right)
-            )
+            now = [embed(embedding_model, augment(v, rng), batch_size=128) for v in (left, right)]
             negatives = mining.margin_violating(
-                *embeddings, margin=training.margin, groups=groups, seed=int(rng.integers(2**31))
+                *now, margin=training.margin, groups=groups, seed=int(rng.integers(2**31))
             )[:, 0]
         order, total = rng.permutation(len(left)), 0.0
         for start in range(0, len(order), training.batch_size):
@@ -275,15 +269,15 @@ def accuracy_by_list_length(
     return accuracy
 
 
+def embed(model: keras.Model, rows: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
+    """Runs a small model over rows batch by batch, without the data pipeline of `predict`."""
+    batches = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+    outputs = [np.asarray(model(batch, training=False)) for batch in batches]
+    return np.concatenate(outputs) if outputs else np.zeros((0, *model.output_shape[1:]))
+
+
 def _side_by_side(embedding_model, count):
     """Runs one model on `count` inputs: anchor, positive, negative → `(batch, count, d)`."""
     shape = embedding_model.input_shape[1:]
     inputs = [keras.Input(shape, dtype=embedding_model.input.dtype) for _ in range(count)]
     return keras.Model(inputs, ops.stack([embedding_model(x) for x in inputs], axis=1))
-
-
-def _embed(model, rows, batch_size, augment, rng):
-    batches = range(0, len(rows), batch_size)
-    return np.concatenate(
-        [np.asarray(model(augment(rows[i : i + batch_size], rng), training=False)) for i in batches]
-    )

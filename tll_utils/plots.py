@@ -342,6 +342,26 @@ def rank_changes(before: np.ndarray, after: np.ndarray, *, num_candidates: int) 
     return _finish(figure)
 
 
+def tap_shares(shares: Sequence[Mapping[str, float]]) -> Figure:
+    """Draws how much each tap adds to the likeness of matches: the mean as a bar, a dot per fold.
+
+    shares: for each fold, tap → share, shallow to deep; they sum to 1.
+    """
+    names = list(shares[0])
+    values = np.array([[fold[name] for name in names] for fold in shares])
+    figure, ax = plt.subplots(figsize=(6, 0.9 + 0.3 * len(names)), layout="constrained")
+    ax.barh(range(len(names)), values.mean(axis=0), 0.6, color=COLORS[0])
+    places = np.tile(np.arange(len(names)), len(shares))
+    ax.scatter(values.ravel(), places, 12, "#333333", zorder=2, label="one fold")
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    ax.axvline(1 / len(names), color=CHANCE_COLOR, linestyle=":", label="all alike")
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set_xlabel("share of the similarity of matched images")
+    ax.legend(frameon=False, ncols=2, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
+    return _finish(figure)
+
+
 def _write_cells(ax: Axes, values: np.ndarray, form: str, *, dark_from: float) -> None:
     for (row, column), value in np.ndenumerate(values):
         color = "white" if value >= dark_from else "black"

@@ -31,3 +31,6 @@ with _silent_stderr():
     import tensorflow as tf
 
     tf.zeros(1)
+
+# A notebook that trains one small model per fold is told each time that it traces a new function.
+tf.get_logger().setLevel("ERROR")
