@@ -1,11 +1,14 @@
 """The best system: cells, mirrors and whitening on features made by hand."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from tll_utils import best, scoring
+from tll_utils import adaption, best, scoring
 from tll_utils.features import Views
 
+MIRROR = functools.partial(best.mirror_cells, grid=3)
 RNG = np.random.default_rng(0)
 
 
@@ -48,8 +51,8 @@ def test_whiten_cells_gives_differences_unit_variance_in_every_cell():
 def test_whiten_cells_finds_pairs_of_other_images():
     left, right = likeness(seed=1)
     transform = best.whiten_cells(left, right, grid=3)
-    raw = best.mirror_tolerant_cosine(lambda features: features, grid=3, mirror_weight=0)
-    whitened = best.mirror_tolerant_cosine(transform, grid=3, mirror_weight=0)
+    raw = best.mirror_tolerant_cosine(lambda features: features, mirror=MIRROR, mirror_weight=0)
+    whitened = best.mirror_tolerant_cosine(transform, mirror=MIRROR, mirror_weight=0)
     others = likeness(seed=2)
     assert top_2(whitened, *others) > top_2(raw, *others) + 0.3
 
@@ -58,7 +61,9 @@ def test_mirror_weight_finds_mirrored_pairs():
     transform = best.whiten_cells(*likeness(seed=1), grid=3)
     mirrored = likeness(seed=2, mirrored=True)
     blind, seeing = (
-        top_2(best.mirror_tolerant_cosine(transform, grid=3, mirror_weight=weight), *mirrored)
+        top_2(
+            best.mirror_tolerant_cosine(transform, mirror=MIRROR, mirror_weight=weight), *mirrored
+        )
         for weight in (0, 1)
     )
     assert seeing > blind + 0.3
@@ -75,6 +80,27 @@ def test_fit_part_sees_the_training_pairs_alone():
 
     spoiled = [np.where(np.arange(60)[:, None] < 40, side, 7.0) for side in (left, right)]
     np.testing.assert_array_equal(scores_of(*spoiled), scores_of(left, right))
+
+
+def test_head_finds_pairs_of_other_images_whatever_the_validation_side_holds():
+    sides = [likeness(n=120, seed=seed) for seed in (1, 2)]  # two parts, two backbones
+    views = [Views(left, right, left[:5], right[:5]) for left, right in sides]
+    settings = adaption.HeadSettings(embedding_dim=32, epochs=3, batch_size=40)
+    fit = best.fit_head(views, best.PARTS, settings=settings)
+    joined = best.join_parts(views)
+    train, lists = np.arange(90), np.tile(np.arange(90, 120), (30, 1))
+    scores = fit(train, 0)(joined.left[90:], joined.right, lists)
+    assert scoring.top_k_accuracy(scores, np.arange(30)) > 0.6  # chance 0.07
+    for side in views:
+        side.left[90:], side.right[90:] = 7, 7
+    again = best.fit_head(views, best.PARTS, settings=settings)(train, 0)
+    np.testing.assert_allclose(again(joined.left[90:], joined.right, lists), scores, atol=1e-5)
+
+
+def test_join_parts_puts_features_side_by_side():
+    one, other = (Views(*[np.full((2, width), width)] * 4) for width in (1, 2))
+    for side in best.join_parts([one, other]):
+        np.testing.assert_array_equal(side, [[1, 2, 2]] * 2)
 
 
 def test_parts_of_takes_an_inner_layer_of_each_backbone():

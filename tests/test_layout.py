@@ -34,7 +34,7 @@ ALLOWED = {
     },
     "adaption": {"models", "losses", "scoring"},
     "ensemble": {"scoring"},
-    "best": {"adaption", "backbones", "features", "scoring"},
+    "best": {"adaption", "backbones", "features", "models", "scoring"},
     "integration": {"adaption", "features", "losses", "mining", "models", "scoring"},
     "features": {"data", "images", "backbones"},
     "experiment": {

@@ -3,11 +3,13 @@
 Each `Part` is a middle layer of a backbone, averaged over the cells of a 3 × 3 grid. One small
 matrix, fitted in closed form on the differences within training pairs, whitens every cell. The
 cosine of all cells together is the similarity; mirroring the query swaps its columns of cells and
-costs no second look at the image. Parts are blended as z-scores with equal weights.
+costs no second look at the image. Parts are blended as z-scores with equal weights. A linear head
+on the whitened cells of all parts, trained with an in-batch softmax, counts as much as they do.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from tll_utils import adaption, backbones, scoring
 from tll_utils.features import Views
+from tll_utils.models import siamese
 
 SHRINKAGE = 0.23  # of the cell whitening: adds 0.3 mean variances to the covariance
 MIRROR_WEIGHT = 0.4  # of the mirrored query's cosine
@@ -38,6 +41,8 @@ class Part(NamedTuple):
         """Under which `run.embed` returns the features."""
         return f"{self.tap}/{self.pooling}"
 
+
+HEAD = adaption.HeadSettings(embedding_dim=512, temperature=0.1, dropout=0.5, epochs=40)
 
 # The deepest layers at 14 × 14: fine enough for a grid, deep enough for parts of things.
 PARTS = (
@@ -96,13 +101,16 @@ def whiten_cells(
 
 
 def mirror_tolerant_cosine(
-    transform: adaption.Transform, *, grid: int, mirror_weight: float = MIRROR_WEIGHT
+    transform: adaption.Transform,
+    *,
+    mirror: adaption.Transform,
+    mirror_weight: float = MIRROR_WEIGHT,
 ) -> Scorer:
     """Cosine of a query with each candidate, plus a share of the mirrored query's.
 
     Args:
         transform: Of features, fitted on training pairs.
-        grid: Cells per side.
+        mirror: Features of an image → those of its mirror image.
         mirror_weight: Float >= 0; 0 leaves mirrored look-alikes out.
 
     Returns:
@@ -113,7 +121,7 @@ def mirror_tolerant_cosine(
         gallery = transform(gallery)
         scores = scoring.cosine_scores(transform(queries), gallery, candidates)
         if mirror_weight:
-            mirrored = transform(mirror_cells(queries, grid))
+            mirrored = transform(mirror(queries))
             scores = scores + mirror_weight * scoring.cosine_scores(mirrored, gallery, candidates)
         return scores
 
@@ -128,6 +136,65 @@ def fit_part(
     def fit(train, fold):
         left, right = views.left[train], views.right[train]
         transform = whiten_cells(left, right, grid=part.grid, shrinkage=shrinkage)
-        return mirror_tolerant_cosine(transform, grid=part.grid, mirror_weight=mirror_weight)
+        mirror = functools.partial(mirror_cells, grid=part.grid)
+        return mirror_tolerant_cosine(transform, mirror=mirror, mirror_weight=mirror_weight)
+
+    return fit
+
+
+def join_parts(views: Sequence[Views]) -> Views:
+    """Puts the features of several parts side by side, `(n, sum of their widths)`."""
+    return Views(*(np.concatenate(sides, axis=1) for sides in zip(*views, strict=True)))
+
+
+def fit_head(
+    views: Sequence[Views],
+    parts: Sequence[Part],
+    *,
+    settings: adaption.HeadSettings = HEAD,
+    mirror_weight: float = MIRROR_WEIGHT,
+    seed: int = 0,
+) -> Callable[[np.ndarray, int], Scorer]:
+    """Makes what `run.cross_validate` calls to fit one head on the joined parts of a fold.
+
+    The whitened parts, each of length 1, are reduced to as many principal components as the
+    embedding has dimensions; the head starts as a rotation of those, so it begins at the closed
+    form and learns what else tells a match from the other images of a batch.
+
+    Args:
+        views: Features of each part, as from `run.embed`; score `join_parts(views)` with it.
+        parts: Their parts.
+        settings: Of the head.
+        mirror_weight: As in `mirror_tolerant_cosine`.
+        seed: Of the components and the head.
+    """
+    bounds = np.cumsum([side.left.shape[1] for side in views])[:-1]
+
+    def fit(train, fold):
+        whiten = [
+            whiten_cells(side.left[train], side.right[train], grid=part.grid)
+            for side, part in zip(views, parts, strict=True)
+        ]
+
+        def prepare(features):
+            blocks = np.split(features, bounds, axis=1)
+            return adaption.join([f(block) for f, block in zip(whiten, blocks, strict=True)])
+
+        def mirror(features):
+            blocks = np.split(features, bounds, axis=1)
+            mirrored = [mirror_cells(b, part.grid) for b, part in zip(blocks, parts, strict=True)]
+            return np.concatenate(mirrored, axis=1)
+
+        left, right = (
+            np.concatenate([getattr(part, side)[train] for part in views], axis=1)
+            for side in ("left", "right")
+        )
+        left, right = prepare(left), prepare(right)
+        components = adaption.principal_components(left, right, settings.embedding_dim, seed=seed)
+        left, right = components(left), components(right)
+        head, _ = adaption.train_head(left, right, settings, seed=seed)
+        embed = functools.partial(siamese.embed, head)
+        transform = adaption.chain(prepare, components, embed)
+        return mirror_tolerant_cosine(transform, mirror=mirror, mirror_weight=mirror_weight)
 
     return fit
