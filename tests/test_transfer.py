@@ -141,8 +141,9 @@ def test_source_mirrors_images(small_dataset):
 
 
 def test_source_takes_the_stages_of_a_resnet_from_the_registry():
-    stages = transfer.Source("resnet50", "random").stages
-    assert [stage[:5] for stage in stages] == ["conv2", "conv3", "conv4", "conv5"]
+    source = transfer.Source("resnet50", "random")
+    assert [stage[:5] for stage in source.stages] == ["conv2", "conv3", "conv4", "conv5"]
+    assert source.last_stage == "conv5"
 
 
 @pytest.fixture

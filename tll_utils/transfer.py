@@ -37,6 +37,7 @@ STAGES = {
         "conv_pw_13_relu",
     ),
 }
+LAST_STAGES = {"mobilenet_v2": "block_16", "mobilenet": "conv_dw_13"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Source:
     @property
     def stages(self) -> tuple[str, ...]:
         return STAGES.get(self.backbone, backbones.get(self.backbone).taps)
+
+    @property
+    def last_stage(self) -> str:
+        """Where the last stage begins, for `trainable`: `"conv5"` of a ResNet, as in report 002."""
+        return LAST_STAGES.get(self.backbone, self.stages[-1].split("_")[0])
 
     def views(self, dataset: Any, *, flip: bool = False, progress: bool = True) -> Views:
         """Reads the inputs of a data set: uint8 `(n, h, w, 3)`, or features `(n, d)`.
