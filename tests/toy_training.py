@@ -39,15 +39,16 @@ def main():
     machine = machine_of(options.replicas)
     rng = np.random.default_rng(0)
     left = tf.constant(rng.normal(size=(PAIRS, 6)), tf.float32)
-    right = left + tf.constant(rng.normal(scale=0.5, size=(PAIRS, 6)), tf.float32)
+    right = left + tf.constant(rng.normal(size=(PAIRS, 6)), tf.float32)
+
+    # The same sets in a new order each epoch, so that the losses of epochs can be compared.
+    candidates = rng.integers(PAIRS, size=(PAIRS, CANDIDATES))
+    place = rng.integers(CANDIDATES, size=PAIRS)
+    candidates[np.arange(PAIRS), place] = np.arange(PAIRS)
 
     def draw(epoch):
-        rng = np.random.default_rng([1, epoch])
-        query = rng.permutation(PAIRS)
-        candidates = rng.integers(PAIRS, size=(PAIRS, CANDIDATES))
-        place = rng.integers(CANDIDATES, size=PAIRS)
-        candidates[np.arange(PAIRS), place] = query
-        return query, candidates, place
+        query = np.random.default_rng(epoch).permutation(PAIRS)
+        return query, candidates[query], place[query]
 
     def build():
         # Dropout draws its own numbers on each replica: without it, all must agree.
@@ -77,7 +78,7 @@ def main():
         epochs=EPOCHS,
         # Not Adam, which would hide a gradient that is too large by the number of replicas; and
         # a clip that bites, which must see the gradient of the whole batch.
-        optimizer=lambda: keras.optimizers.SGD(0.05, momentum=0.9, global_clipnorm=0.5),
+        optimizer=lambda: keras.optimizers.SGD(0.02, momentum=0.5, global_clipnorm=0.5),
         validate=validate,
         checkpoint_path=options.checkpoint,
         progress=False,

@@ -247,7 +247,7 @@ class HeadTraining:
 
     def __call__(self, train: np.ndarray, fold: int) -> Callable[..., np.ndarray]:
         """Trains on the pairs `train` and returns a scorer."""
-        fitted, held_out = training.hold_out(train, self.groups, share=0.1, seed=self.seed)
+        fitted, held_out = training.hold_out(train, self.groups, seed=self.seed)
         # Rows beyond the last full batch wait for another epoch's order; few pairs, small batch.
         replicas = self.machine.num_replicas
         batch_size = max(replicas, min(self.batch_size, len(fitted)) // replicas * replicas)

@@ -270,6 +270,7 @@ def fit(
     state.restore()
     step = _train_step(model, optimizer, loss, strategy, batch_size)
     batches = iter(_batches(machine, draw, fetch, batch_size, range(state.epoch, epochs)))
+    compiled = None
     num_steps = _num_steps(draw, batch_size) if state.epoch < epochs else 0
     logs = _Logs(log_path, tensorboard_dir) if machine.is_chief else None
 
@@ -278,7 +279,12 @@ def fit(
     bar = tqdm(range(state.epoch, epochs), desc="train", unit=" epochs", leave=False, **hidden)
     for _ in bar:
         # Summing on the device keeps the host from waiting on every step.
-        total = sum(step(*next(batches)) for _ in range(num_steps))
+        total = 0.0
+        for _ in range(num_steps):
+            batch = next(batches)
+            # Traced by hand: TensorFlow would take a second training for a mistake, and warn.
+            compiled = compiled or step.get_concrete_function(*batch)
+            total += compiled(*batch)
         record = {"epoch": state.epoch + 1, "loss": float(total) / num_steps}
         if not np.isfinite(record["loss"]):
             raise FloatingPointError(
@@ -354,7 +360,7 @@ def _batches(machine, draw, fetch, batch_size, epochs):
                 )
 
         dataset = tf.data.Dataset.from_generator(shares, output_signature=signature)
-        return dataset.map(fetch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return dataset.map(fetch).prefetch(tf.data.AUTOTUNE)
 
     return machine.strategy.distribute_datasets_from_function(pipeline)
 
