@@ -1,6 +1,4 @@
-"""The best system: cells, mirrors and whitening on features made by hand."""
-
-import functools
+"""The best system: cells, whitening and head on features made by hand."""
 
 import numpy as np
 import pytest
@@ -8,17 +6,14 @@ import pytest
 from tll_utils import adaption, best, scoring
 from tll_utils.features import Views
 
-MIRROR = functools.partial(best.mirror_cells, grid=3)
 RNG = np.random.default_rng(0)
 
 
-def likeness(n=60, *, grid=3, channels=4, noise=0.5, mirrored=False, seed=0):
+def likeness(n=60, *, grid=3, channels=4, noise=0.5, seed=0):
     """Pairs that share a positive pattern per cell; two loud channels are noise to each image."""
     rng = np.random.default_rng(seed)
     shared = rng.exponential(size=(n, grid, grid, channels))
     sides = [shared + noise * rng.exponential(size=shared.shape) for _ in range(2)]
-    if mirrored:
-        sides[0] = sides[0][:, :, ::-1]
     loud = [20 * rng.exponential(size=(n, grid, grid, 2)) for _ in range(2)]
     return [np.concatenate(both, axis=3).reshape(n, -1) for both in zip(sides, loud, strict=True)]
 
@@ -27,18 +22,6 @@ def top_2(scorer, left, right):
     n = len(left)
     lists = np.tile(np.arange(n), (n, 1))
     return scoring.top_k_accuracy(scorer(left, right, lists), np.arange(n))
-
-
-def test_mirror_cells_swaps_columns_and_keeps_channels():
-    # Cells of a 2 × 2 grid with two channels each: a b / c d.
-    features = np.array([[1, 2, 3, 4, 5, 6, 7, 8]])
-    np.testing.assert_array_equal(best.mirror_cells(features, 2), [[3, 4, 1, 2, 7, 8, 5, 6]])
-    np.testing.assert_array_equal(best.mirror_cells(best.mirror_cells(features, 2), 2), features)
-
-
-def test_mirror_cells_of_one_cell_changes_nothing():
-    features = RNG.normal(size=(3, 5))
-    np.testing.assert_array_equal(best.mirror_cells(features, 1), features)
 
 
 def test_whiten_cells_gives_differences_unit_variance_in_every_cell():
@@ -51,22 +34,10 @@ def test_whiten_cells_gives_differences_unit_variance_in_every_cell():
 def test_whiten_cells_finds_pairs_of_other_images():
     left, right = likeness(seed=1)
     transform = best.whiten_cells(left, right, grid=3)
-    raw = best.mirror_tolerant_cosine(lambda features: features, mirror=MIRROR, mirror_weight=0)
-    whitened = best.mirror_tolerant_cosine(transform, mirror=MIRROR, mirror_weight=0)
+    raw = adaption.cosine_of(lambda features: features)
+    whitened = adaption.cosine_of(transform)
     others = likeness(seed=2)
     assert top_2(whitened, *others) > top_2(raw, *others) + 0.3
-
-
-def test_mirror_weight_finds_mirrored_pairs():
-    transform = best.whiten_cells(*likeness(seed=1), grid=3)
-    mirrored = likeness(seed=2, mirrored=True)
-    blind, seeing = (
-        top_2(
-            best.mirror_tolerant_cosine(transform, mirror=MIRROR, mirror_weight=weight), *mirrored
-        )
-        for weight in (0, 1)
-    )
-    assert seeing > blind + 0.3
 
 
 def test_fit_part_sees_the_training_pairs_alone():

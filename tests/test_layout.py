@@ -34,7 +34,7 @@ ALLOWED = {
     },
     "adaption": {"models", "losses", "scoring"},
     "ensemble": {"scoring"},
-    "best": {"adaption", "backbones", "features", "models", "scoring"},
+    "best": {"adaption", "backbones", "features", "models"},
     "integration": {"adaption", "features", "losses", "mining", "models", "scoring"},
     "features": {"data", "images", "backbones"},
     "experiment": {

@@ -2,9 +2,9 @@
 
 Each `Part` is a middle layer of a backbone, averaged over the cells of a 3 × 3 grid. One small
 matrix, fitted in closed form on the differences within training pairs, whitens every cell. The
-cosine of all cells together is the similarity; mirroring the query swaps its columns of cells and
-costs no second look at the image. Parts are blended as z-scores with equal weights. A linear head
-on the whitened cells of all parts, trained with an in-batch softmax, counts as much as they do.
+cosine of all cells together is the similarity. Parts are blended as z-scores with equal weights. A
+linear head on the whitened cells of all parts, trained with an in-batch softmax, counts as much as
+they do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tll_utils import adaption, backbones, scoring
+from tll_utils import adaption, backbones
 from tll_utils.features import Views
 from tll_utils.models import siamese
 
 SHRINKAGE = 0.23  # of the cell whitening: adds 0.3 mean variances to the covariance
-MIRROR_WEIGHT = 0.4  # of the mirrored query's cosine
 GRIDS = {"avg": 1, "grid2": 2, "grid3": 3}  # cells per side of a pooling
 Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -62,15 +61,6 @@ def last_tap(name: str) -> str:
     return backbones.get(name).taps[-1]
 
 
-def mirror_cells(features: np.ndarray, grid: int) -> np.ndarray:
-    """Swaps the columns of cells: nearly the features of the mirrored image, for no extra pass.
-
-    features: `(n, grid · grid · channels)`, cells row by row. Returns the same shape.
-    """
-    cells = features.reshape(len(features), grid, grid, -1)
-    return cells[:, :, ::-1].reshape(features.shape)
-
-
 def whiten_cells(
     left: np.ndarray, right: np.ndarray, *, grid: int, shrinkage: float = SHRINKAGE
 ) -> adaption.Transform:
@@ -100,44 +90,15 @@ def whiten_cells(
     return transform
 
 
-def mirror_tolerant_cosine(
-    transform: adaption.Transform,
-    *,
-    mirror: adaption.Transform,
-    mirror_weight: float = MIRROR_WEIGHT,
-) -> Scorer:
-    """Cosine of a query with each candidate, plus a share of the mirrored query's.
-
-    Args:
-        transform: Of features, fitted on training pairs.
-        mirror: Features of an image → those of its mirror image.
-        mirror_weight: Float >= 0; 0 leaves mirrored look-alikes out.
-
-    Returns:
-        A scorer `(queries, gallery, candidates) → (n, m)`.
-    """
-
-    def scorer(queries, gallery, candidates):
-        gallery = transform(gallery)
-        scores = scoring.cosine_scores(transform(queries), gallery, candidates)
-        if mirror_weight:
-            mirrored = transform(mirror(queries))
-            scores = scores + mirror_weight * scoring.cosine_scores(mirrored, gallery, candidates)
-        return scores
-
-    return scorer
-
-
 def fit_part(
-    views: Views, part: Part, *, shrinkage: float = SHRINKAGE, mirror_weight: float = MIRROR_WEIGHT
+    views: Views, part: Part, *, shrinkage: float = SHRINKAGE
 ) -> Callable[[np.ndarray, int], Scorer]:
     """Makes what `run.cross_validate` calls on each fold to fit a part on its training pairs."""
 
     def fit(train, fold):
         left, right = views.left[train], views.right[train]
-        transform = whiten_cells(left, right, grid=part.grid, shrinkage=shrinkage)
-        mirror = functools.partial(mirror_cells, grid=part.grid)
-        return mirror_tolerant_cosine(transform, mirror=mirror, mirror_weight=mirror_weight)
+        whiten = whiten_cells(left, right, grid=part.grid, shrinkage=shrinkage)
+        return adaption.cosine_of(whiten)
 
     return fit
 
@@ -152,7 +113,6 @@ def fit_head(
     parts: Sequence[Part],
     *,
     settings: adaption.HeadSettings = HEAD,
-    mirror_weight: float = MIRROR_WEIGHT,
     seed: int = 0,
 ) -> Callable[[np.ndarray, int], Scorer]:
     """Makes what `run.cross_validate` calls to fit one head on the joined parts of a fold.
@@ -165,7 +125,6 @@ def fit_head(
         views: Features of each part, as from `run.embed`; score `join_parts(views)` with it.
         parts: Their parts.
         settings: Of the head.
-        mirror_weight: As in `mirror_tolerant_cosine`.
         seed: Of the components and the head.
     """
     bounds = np.cumsum([side.left.shape[1] for side in views])[:-1]
@@ -180,11 +139,6 @@ def fit_head(
             blocks = np.split(features, bounds, axis=1)
             return adaption.join([f(block) for f, block in zip(whiten, blocks, strict=True)])
 
-        def mirror(features):
-            blocks = np.split(features, bounds, axis=1)
-            mirrored = [mirror_cells(b, part.grid) for b, part in zip(blocks, parts, strict=True)]
-            return np.concatenate(mirrored, axis=1)
-
         left, right = (
             np.concatenate([getattr(part, side)[train] for part in views], axis=1)
             for side in ("left", "right")
@@ -194,7 +148,6 @@ def fit_head(
         left, right = components(left), components(right)
         head, _ = adaption.train_head(left, right, settings, seed=seed)
         embed = functools.partial(siamese.embed, head)
-        transform = adaption.chain(prepare, components, embed)
-        return mirror_tolerant_cosine(transform, mirror=mirror, mirror_weight=mirror_weight)
+        return adaption.cosine_of(adaption.chain(prepare, components, embed))
 
     return fit
