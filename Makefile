@@ -19,6 +19,9 @@ test: .venv/installed lint
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/pair_pipeline.py
+	$(BIN)/python benchmarks/head_training.py
+	$(BIN)/python benchmarks/dual_step.py
 	$(BIN)/python benchmarks/head_training.py
 
 lint: .venv/installed

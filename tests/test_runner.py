@@ -38,3 +38,9 @@ def test_execute_saves_what_ran_and_names_the_cell_that_failed(tmp_path):
     assert done.cells[1].outputs[0].text == "hello\n"
     half = nbformat.read(tmp_path / "out" / "notebooks" / "02_bad.ipynb", as_version=4)
     assert [cell.execution_count for cell in half.cells[1:]] == [1, 2, None]
+
+
+def test_execute_says_so_when_the_kernel_dies(tmp_path):
+    dead = write_notebook(tmp_path / "01_dead.ipynb", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(NotebookError, match=r"(?s)01_dead: code cell 1 of 1.*the kernel died"):
+        runner.execute([dead], tmp_path / "out", {})
