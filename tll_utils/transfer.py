@@ -78,8 +78,9 @@ class Source:
         """
         if self.store_dir is None:
             size = self.size or backbones.get(self.backbone).size
+            # Resized as for the store, so that the backbone sees the same pixels on both roads.
             left, right, query, gallery = (
-                images.load_all(paths, size=size, progress=progress)
+                images.load_all(paths, size=size, antialias=False, progress=progress)
                 for paths in (
                     dataset.left_paths,
                     dataset.right_paths,
