@@ -33,7 +33,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
+
+from tll_utils import progress as progress_bars
 
 MIN_PAIRS = 20
 MAX_PIXELS = 64_000_000  # one image; the course images have 49 000
@@ -659,7 +660,7 @@ def _look_at(paths: Sequence[Path], *, progress: bool = False) -> list[_Look]:
     # Pillow releases the interpreter lock while it decodes, so threads use all cores.
     with ThreadPoolExecutor() as pool:
         looks = pool.map(_look, paths)
-        return list(tqdm(looks, total=len(paths), desc="images", leave=False, disable=not progress))
+        return list(progress_bars.bar(looks, total=len(paths), desc="images", shown=progress))
 
 
 def _look(path: Path) -> _Look:

@@ -14,9 +14,9 @@ import numpy as np
 from skimage.feature import hog as skimage_hog
 from skimage.feature import local_binary_pattern
 from sklearn.cluster import KMeans
-from tqdm.auto import tqdm
 
 from tll_utils import data, scoring
+from tll_utils import progress as progress_bars
 
 Images = np.ndarray | Sequence[str | os.PathLike]
 
@@ -191,7 +191,7 @@ def _describe_all(describe: Callable, images: Images, name: str, progress: bool)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = pool.map(work, images)
-        bar = tqdm(rows, total=len(images), desc=name, disable=not progress or None, leave=False)
+        bar = progress_bars.bar(rows, total=len(images), desc=name, shown=progress)
         return np.stack(list(bar))
 
 

@@ -22,7 +22,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
+
+from tll_utils import progress as progress_bars
 
 # Names that the environment of a TPU host carries: without one, nobody waits for a resolver.
 _TPU_MARKS = ("TPU_NAME", "TPU_WORKER_ID", "COLAB_TPU_ADDR", "TPU_ACCELERATOR_TYPE")
@@ -274,9 +275,8 @@ def fit(
     num_steps = _num_steps(draw, batch_size) if state.epoch < epochs else 0
     logs = _Logs(log_path, tensorboard_dir) if machine.is_chief else None
 
-    # Left alone, tqdm obeys TQDM_DISABLE.
-    hidden = {} if progress and machine.is_chief else {"disable": True}
-    bar = tqdm(range(state.epoch, epochs), desc="train", unit=" epochs", leave=False, **hidden)
+    shown = progress and machine.is_chief
+    bar = progress_bars.bar(range(state.epoch, epochs), desc="train", unit=" epochs", shown=shown)
     for _ in bar:
         # Summing on the device keeps the host from waiting on every step.
         total = 0.0

@@ -23,9 +23,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from tqdm.auto import tqdm
 
 from tll_utils import backbones, data, images
+from tll_utils import progress as progress_bars
 
 STORE_VERSION = 1  # raise it when the way from file to features changes
 MIRRORED_AXIS = {True: 2, "vertical": 1}  # of (batch, height, width, channels)
@@ -112,13 +112,11 @@ def embed(
     table = store.read(hashes, keys)
 
     missing = np.stack([~table.filled[key] for key in keys], axis=1)  # (images, keys)
-    with tqdm(
+    with progress_bars.bar(
         total=int(missing.any(axis=1).sum()),
         desc=f"embed with {backbone}",
         unit=" images",
-        leave=False,
-        # Told nothing, tqdm listens to TQDM_DISABLE.
-        **({} if progress and missing.any() else {"disable": True}),
+        shown=progress and missing.any(),
     ) as bar:
         # Images that lack the same keys go through the network together.
         for pattern in np.unique(missing, axis=0):

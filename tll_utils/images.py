@@ -14,9 +14,9 @@ import keras_cv
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tqdm.auto import tqdm
 
 from tll_utils import data
+from tll_utils import progress as progress_bars
 
 # Weights of R, G and B in the luma of ITU-R BT.601, which PIL and TensorFlow use as well.
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
@@ -75,9 +75,7 @@ def load_all(paths, *, size, antialias=True, batch_size=64, progress=True):
 
     dataset = tf.data.Dataset.from_tensor_slices(paths).map(to_bytes, tf.data.AUTOTUNE)
     start = 0
-    # Only a bar that is not refused here leaves TQDM_DISABLE its say.
-    refused = {} if progress else {"disable": True}
-    with tqdm(total=len(paths), desc="decode", leave=False, **refused) as bar:
+    with progress_bars.bar(total=len(paths), desc="decode", shown=progress) as bar:
         try:
             for batch in dataset.batch(batch_size).prefetch(2).as_numpy_iterator():
                 images[start : start + len(batch)] = batch
@@ -222,9 +220,9 @@ def without_background(paths, cache_dir, *, method=None, progress=True):
             beside.replace(target)
         return target
 
-    bar = {"total": len(paths), "desc": "remove background", "leave": False}
+    bar = {"total": len(paths), "desc": "remove background", "shown": progress}
     with ThreadPoolExecutor() as pool:
-        return list(tqdm(pool.map(cached, paths), **bar, **({} if progress else {"disable": True})))
+        return list(progress_bars.bar(pool.map(cached, paths), **bar))
 
 
 def _grabcut(image, work_side, num_iterations):

@@ -28,8 +28,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
+from tll_utils import progress as progress_bars
 from tll_utils.sample.rendering import photograph, sketch
 from tll_utils.sample.subjects import SCENES, draw_palettes
 
@@ -109,13 +109,7 @@ def draw(
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             drawn = pool.map(write_pair, range(total))
-            bar = tqdm(
-                drawn,
-                total=total,
-                desc="Drawing sample pairs",
-                disable=not progress or None,
-                leave=False,
-            )
+            bar = progress_bars.bar(drawn, total=total, desc="draw", shown=progress)
             for _ in bar:
                 pass
 
