@@ -29,6 +29,10 @@ DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications"
 ONLINE_CHECK_SECONDS = 2.0
 
 
+class UnknownBackbone(ValueError):
+    """A name that the registry doesn't hold."""
+
+
 class WeightsNotFound(RuntimeError):
     """Weights can't be had; the message says which file to put where."""
 
@@ -225,13 +229,13 @@ def get(name: str) -> Backbone:
     """Looks a backbone up.
 
     Raises:
-        ValueError: If the registry doesn't hold it; the message lists what it holds.
+        UnknownBackbone: If the registry doesn't hold it; the message lists what it holds.
     """
     if name in REGISTRY:
         return REGISTRY[name]
     close = difflib.get_close_matches(name, REGISTRY, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
+    raise UnknownBackbone(
         f"Unknown backbone {name!r}.{hint} Expected one of: {', '.join(sorted(REGISTRY))}."
     )
 
