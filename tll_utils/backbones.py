@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import importlib
 import os
 import random
 import threading
@@ -24,6 +23,8 @@ import h5py
 import keras
 import numpy as np
 from keras import applications, ops
+
+from tll_utils.models import alexnet, inception_resnet_v1, resnet18
 
 DOWNLOADS = "https://storage.googleapis.com/tensorflow/keras-applications"
 ONLINE_CHECK_SECONDS = 2.0
@@ -72,17 +73,6 @@ class Backbone:
 def _has_its_own(images):
     """For networks whose first layer does the preprocessing."""
     return images
-
-
-def _of(module: str, function: str) -> Callable:
-    """A function of `tll_utils.models`, imported when it is called: those import this module."""
-
-    def call(*args, **kwargs):
-        return getattr(importlib.import_module(f"tll_utils.models.{module}"), function)(
-            *args, **kwargs
-        )
-
-    return call
 
 
 def _mobilenet_taps(blocks: Sequence[int]) -> tuple[str, ...]:
@@ -210,16 +200,23 @@ REGISTRY: dict[str, Backbone] = {
         ),
         Backbone(
             "resnet18",
-            _of("resnet18", "resnet18"),
-            _of("resnet18", "preprocess_input"),
+            resnet18.resnet18,
+            resnet18.preprocess_input,
             tuple(f"stack{i}_block1_out" for i in range(4)),
         ),
         Backbone(
             "alexnet",
-            _of("alexnet", "alexnet"),
-            _of("alexnet", "preprocess_input"),
+            alexnet.alexnet,
+            alexnet.preprocess_input,
             ("relu1", "relu2", "relu3", "relu4", "relu5", "pool5"),
             size=(227, 227),
+        ),
+        Backbone(
+            "inception_resnet_v1",
+            inception_resnet_v1.inception_resnet_v1,
+            inception_resnet_v1.preprocess_input,
+            inception_resnet_v1.TAPS,
+            size=(160, 160),
         ),
     )
 }
