@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tll_utils import experiment, scoring, submission
+from tll_utils import data, experiment, scoring, submission
 from tll_utils.experiment import Protocol, Scores
 from tll_utils.features import Views
 
@@ -51,6 +51,16 @@ def test_start_refuses_an_output_folder_it_cannot_write(make_settings, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(submission.SubmissionError, match="cannot be written"):
         experiment.start("00_test", make_settings(out_dir=tmp_path / "file"))
+
+
+def test_other_profiles_do_not_take_the_sample_for_real_data(
+    make_settings, monkeypatch, sample_dir
+):
+    monkeypatch.setattr(data, "find", lambda data_dir: sample_dir)
+    with pytest.raises(data.DataError, match="holds the drawn sample"):
+        experiment.data_dir_of(make_settings(data_dir=None, profile="cpu"))
+    named = make_settings(data_dir=sample_dir, profile="cpu")
+    assert experiment.data_dir_of(named) == sample_dir
 
 
 def test_cross_validate_never_scores_a_pair_with_a_model_that_saw_it(run):

@@ -323,7 +323,14 @@ def data_dir_of(settings: Settings) -> Path:
     """The data folder of a run; draws the sample data set if `quick` was given none."""
     if settings.data_dir is None and settings.profile == "quick":
         return sample.ensure(project_dir() / "data" / "sample")
-    return data.find(settings.data_dir)
+    found = data.find(settings.data_dir)
+    if settings.data_dir is None and (found / sample.MARKER).is_file():
+        raise data.DataError(
+            f"The {settings.profile} profile is for the real data, and {found} holds the drawn "
+            "sample. Set TLL_DATA_DIR (or --data) to the real data; name the sample there to run "
+            "this profile on it."
+        )
+    return found
 
 
 def results_path(out_dir: Path) -> Path:
