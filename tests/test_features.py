@@ -173,6 +173,25 @@ def test_only_the_missing_keys_and_images_are_computed(embed, paths, passes):
     np.testing.assert_allclose(rows[DOUBLED], 2 * rows[PIXELS])
 
 
+def test_exact_keys_and_what_is_stored_along_with_them(embed, paths, passes):
+    rows = embed(paths[:5], keys=[DOUBLED], also=["pixels/max"])
+    assert list(rows) == [DOUBLED]
+    embed(paths[:5], keys=["pixels/max"])  # found
+    embed(paths[:5], keys=["pixels/max"], also=[PIXELS])  # complete, so nothing is added
+    assert passes == [(5, (DOUBLED, "pixels/max"))]
+    embed(paths, keys=["pixels/max"], also=[PIXELS])  # two new images
+    assert passes[1:] == [(2, ("pixels/max", PIXELS))]
+
+
+def test_a_data_set_goes_through_a_backbone_once(paths, passes, tmp_path):
+    roles = ("left_paths", "right_paths", "query_paths", "gallery_paths")
+    dataset = SimpleNamespace(**dict.fromkeys(roles, paths))
+    options = {"weights": "random", "store_dir": tmp_path, "progress": False}
+    for keys in ([PIXELS], ["pixels/grid3"], ["doubled/max", "doubled/halves"]):
+        features.embed_dataset(dataset, "mirror", keys=keys, **options)
+    assert [count for count, _ in passes] == [7]
+
+
 def test_a_changed_image_is_embedded_again_alone(embed, paths, passes):
     embed(paths)
     passes.clear()

@@ -52,6 +52,10 @@ class Backbone:
             a `keras.Model` from preprocessed images to its last feature map.
         preprocess: Takes RGB in [0, 255] to what the network was trained on.
         taps: Layers worth looking at, shallow → deep. The last one names the model's output.
+        middle: The tap whose cells are compared: two thirds of the way up, at 14 × 14, fine
+            enough for a grid and deep enough for parts of things. Empty = the last tap but one.
+        stages: The layer that ends each stage. Empty = the taps.
+        last_stage: How the names of the last stage's layers begin. Empty = as its tap does.
         download: Where the ImageNet weights lie below `DOWNLOADS`; empty if they are not offered.
         size: `(height, width)` to resize images to.
     """
@@ -62,6 +66,19 @@ class Backbone:
     taps: tuple[str, ...]
     download: str = ""
     size: tuple[int, int] = (224, 224)
+    middle: str = ""
+    stages: tuple[str, ...] = ()
+    last_stage: str = ""
+
+    def __post_init__(self):
+        defaults = {
+            "middle": self.taps[-2:][0],
+            "stages": self.taps,
+            "last_stage": self.taps[-1].split("_")[0],
+        }
+        for field, value in defaults.items():
+            if not getattr(self, field):
+                object.__setattr__(self, field, value)
 
     @property
     def weight_files(self) -> tuple[str, ...]:
@@ -104,6 +121,12 @@ REGISTRY: dict[str, Backbone] = {
                 "out_relu",
             ),
             "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+            middle="block_13_expand_relu",
+            stages=(
+                *(f"block_{i}_expand_relu" for i in (3, 6, 13, 16)),
+                "out_relu",
+            ),
+            last_stage="block_16",
         ),
         Backbone(
             "mobilenet",
@@ -111,6 +134,9 @@ REGISTRY: dict[str, Backbone] = {
             applications.mobilenet.preprocess_input,
             _mobilenet_taps((3, 5, 7, 9, 11, 12, 13)),
             "mobilenet/mobilenet_1_0_224_tf_no_top.h5",
+            middle="conv_pw_11_relu",
+            stages=_mobilenet_taps((3, 5, 9, 11, 13)),
+            last_stage="conv_dw_13",
         ),
         Backbone(
             "resnet50",
@@ -281,6 +307,17 @@ def build(
     return keras.Model(images, maps, name=f"{name}_on_rgb")
 
 
+def size_of(name: str) -> tuple[int, int]:
+    """Parameters of a backbone and features per image; needs no weights, any architecture will do.
+
+    Raises:
+        UnknownBackbone: If the registry doesn't hold it.
+    """
+    backbone = get(name)
+    base = backbone.constructor(include_top=False, weights=None, input_shape=(*backbone.size, 3))
+    return base.count_params(), base.output_shape[-1]
+
+
 def resolve_weights(name: str, *, weights: str, profile: str) -> str:
     """Decides which weights a run will use, before anything long starts.
 
@@ -375,7 +412,7 @@ def _calibrate(base, backbone, seed) -> None:
     if not normalisations:
         return
     rng = np.random.default_rng(seed)
-    scales = [rng.uniform(0, 127.5, (8, cells, cells, 3)).astype("float32") for cells in (4, 32)]
+    scales = [rng.uniform(0, 127.5, (4, cells, cells, 3)).astype("float32") for cells in (4, 32)]
     noise = sum(ops.image.resize(scale, base.input_shape[1:3]) for scale in scales)
     momenta = [layer.momentum for layer in normalisations]
     for layer in normalisations:

@@ -43,22 +43,10 @@ class Part(NamedTuple):
 
 HEAD = adaption.HeadSettings(embedding_dim=512, temperature=0.1, dropout=0.5, epochs=40)
 
-# The deepest layers at 14 × 14: fine enough for a grid, deep enough for parts of things.
-PARTS = (
-    Part("mobilenet_v2", "block_13_expand_relu"),
-    Part("mobilenet", "conv_pw_11_relu"),
-)
-
 
 def parts_of(names: Sequence[str]) -> tuple[Part, ...]:
-    """One part per backbone: that of `PARTS`, else the last tap but one (14 × 14 in most nets)."""
-    chosen = {part.backbone: part for part in PARTS}
-    return tuple(chosen.get(name) or Part(name, backbones.get(name).taps[-2]) for name in names)
-
-
-def last_tap(name: str) -> str:
-    """The output layer of a backbone."""
-    return backbones.get(name).taps[-1]
+    """One part per backbone: the cells of its middle layer."""
+    return tuple(Part(name, backbones.get(name).middle) for name in names)
 
 
 def whiten_cells(

@@ -23,6 +23,7 @@ from tll_utils.settings import Settings, project_dir
 
 NUM_FOLDS = {"quick": 2, "cpu": 4, "full": 4}
 NUM_CANDIDATES = 20
+QUICK_SIZE = (128, 128)  # height and width of images for backbones: a third of the work of 224
 
 # Scores candidate lists: (queries, gallery, candidates (n, m)) → (n, m), higher = more alike.
 Scorer = Callable[[Any, Any, np.ndarray], np.ndarray]
@@ -125,12 +126,17 @@ class Experiment:
             )
         return self._weights[backbone]
 
+    def image_size(self, backbone: str) -> tuple[int, int]:
+        """Height and width at which a backbone sees the images: its own, in `quick` less."""
+        return QUICK_SIZE if self.is_quick else backbones.get(backbone).size
+
     def embed(self, backbone: str, **options) -> dict[str, Views]:
         """Embeds all images of the data set through the store; see `features.embed_dataset`."""
         return features.embed_dataset(
             self.dataset,
             backbone,
             weights=self.weights_of(backbone),
+            size=self.image_size(backbone),
             store_dir=self.out_dir / "features",
             seed=self.seed,
             **options,

@@ -48,13 +48,28 @@ class Views(NamedTuple):
 def embed_dataset(dataset: data.Dataset, backbone: str, **options) -> dict[str, Views]:
     """Embeds all images of a data set; options and keys as in `embed`.
 
+    Whatever is asked for, all `standard_keys` are stored in the same pass: the next who asks, for
+    another layer or pooling, finds them.
+
     Returns:
         Per key, the features of the left, right, query and gallery images.
     """
     parts = (dataset.left_paths, dataset.right_paths, dataset.query_paths, dataset.gallery_paths)
+    options.setdefault("also", standard_keys(backbone, flip=options.get("flip", False)))
     features = embed([*itertools.chain(*parts)], backbone, **options)
     bounds = np.cumsum([len(part) for part in parts])[:-1]
     return {key: Views(*np.split(rows, bounds)) for key, rows in features.items()}
+
+
+def standard_keys(backbone: str, *, flip: bool | str = False) -> tuple[str, ...]:
+    """What the notebooks use of a backbone: every tap, and the cells of the middle and last one.
+
+    Mirrored features are only ever averaged with, or trained beside, those of the images.
+    """
+    entry = backbones.get(backbone)
+    whole = ("avg",) if flip else ("avg", "max")
+    cells = {entry.middle: ("halves", "grid2", "grid3"), entry.taps[-1]: ("halves",)}
+    return tuple(f"{tap}/{pool}" for tap in entry.taps for pool in (*whole, *cells.get(tap, ())))
 
 
 def embed(
@@ -65,8 +80,10 @@ def embed(
     weights: str = "imagenet",
     taps: Sequence[str] | None = None,
     pooling: Sequence[str] = ("avg",),
+    keys: Sequence[str] | None = None,
     size: tuple[int, int] | None = None,
     flip: bool | str = False,
+    also: Sequence[str] = (),
     batch_size: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -83,8 +100,10 @@ def embed(
         weights: As `backbones.resolve_weights` returns them.
         taps: Layer names. Defaults to the backbone's own `taps`, the last being its output.
         pooling: Any of `POOLINGS`.
+        keys: Exactly these `"tap/pooling"`, in place of every tap with every pooling.
         size: `(height, width)` to resize to. Defaults to the backbone's own.
         flip: Bool, embed the images mirrored left–right; or `"vertical"`, upside down.
+        also: Further keys `"tap/pooling"`, stored where an image has to be embedded anyway.
         batch_size: Int, images per forward pass. Defaults to what suits network and device.
         seed: Int, for `weights="random"`.
         progress: Bool, show a bar.
@@ -99,7 +118,10 @@ def embed(
     """
     entry = backbones.get(backbone)
     size = tuple(size or entry.size)
-    keys = [f"{tap}/{pool}" for tap in taps or entry.taps for pool in _checked(pooling)]
+    if keys is None:
+        keys = [f"{tap}/{pool}" for tap in taps or entry.taps for pool in _checked(pooling)]
+    else:
+        _checked([key.rpartition("/")[2] for key in keys])
     recipe = {
         "version": STORE_VERSION,
         "backbone": backbone,
@@ -109,9 +131,11 @@ def embed(
     }
     hashes, first, inverse = np.unique(_hash_files(paths), return_index=True, return_inverse=True)
     store = _Store(Path(store_dir), recipe)
-    table = store.read(hashes, keys)
+    stored_keys = list(dict.fromkeys([*keys, *also]))
+    table = store.read(hashes, keys, stored_keys)
 
-    missing = np.stack([~table.filled[key] for key in keys], axis=1)  # (images, keys)
+    missing = np.stack([~table.filled[key] for key in stored_keys], axis=1)  # (images, keys)
+    missing &= missing[:, : len(keys)].any(axis=1, keepdims=True)
     with progress_bars.bar(
         total=int(missing.any(axis=1).sum()),
         desc=f"embed with {backbone}",
@@ -124,7 +148,7 @@ def embed(
                 continue
             rows = np.flatnonzero((missing == pattern).all(axis=1))
             rows = rows[np.argsort(first[rows])]  # in the order of `paths`
-            wanted = list(itertools.compress(keys, pattern))
+            wanted = list(itertools.compress(stored_keys, pattern))
             embed_batch = BatchEmbedder(
                 backbone, wanted, weights=weights, size=size, flip=flip, seed=seed
             )
@@ -134,7 +158,7 @@ def embed(
                 shard_rows = rows[done : done + len(shard[wanted[0]])]
                 done += len(shard_rows)
                 store.write(hashes[shard_rows], shard)
-                table.fill(shard_rows, shard)
+                table.fill(shard_rows, {key: shard[key] for key in wanted if key in keys})
     return {key: table.pop(key)[inverse] for key in keys}
 
 
@@ -349,9 +373,9 @@ class _Store:
         digest = hashlib.blake2b(json.dumps(recipe).encode(), digest_size=8).hexdigest()
         self.folder = store_dir / f"{recipe['backbone']}-{digest}"
 
-    def read(self, hashes: np.ndarray, keys: Sequence[str]) -> _Table:
-        """Collects what is stored for the images `hashes` (sorted, unique)."""
-        table = _Table(len(hashes), keys)
+    def read(self, hashes: np.ndarray, keys: Sequence[str], known_keys: Sequence[str]) -> _Table:
+        """Collects `keys` of the images `hashes` (sorted, unique); of the others, which exist."""
+        table = _Table(len(hashes), known_keys)
         for path in sorted(self.folder.glob("*.npz")):
             try:
                 with np.load(path) as shard:
@@ -361,6 +385,8 @@ class _Store:
                     if known.any():
                         found = {key: shard[key][known] for key in keys if key in shard}
                         table.fill(places[known], found)
+                        for key in set(known_keys).difference(keys).intersection(shard):
+                            table.filled[key][places[known]] = True
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 warnings.warn(f"{path} is damaged ({error}); embedding again.", stacklevel=3)
                 path.unlink(missing_ok=True)

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
-from keras import ops
 
 from tll_utils import adaption, losses, mining, scoring
 from tll_utils.features import Views
-from tll_utils.models import look_alike
+from tll_utils.models import look_alike, siamese
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +60,8 @@ class LookAlike:
 
     def __call__(self, views: np.ndarray) -> np.ndarray:
         embeddings = (
-            embed(self.model, self.scaling(views[:, index])) for index in range(views.shape[1])
+            siamese.embed(self.model, self.scaling(views[:, index]))
+            for index in range(views.shape[1])
         )
         return sum(embeddings) / views.shape[1]
 
@@ -188,7 +188,7 @@ def fit(
     rng = np.random.default_rng(seed)
     augment = augment or (lambda rows, rng: rows)
     is_triplet = training.loss == "triplet"
-    network = _side_by_side(embedding_model, 3 if is_triplet else 2)
+    network = siamese.branches(embedding_model, 3 if is_triplet else 2)
     steps = max(1, training.epochs * -(-len(left) // training.batch_size))
     schedule = keras.optimizers.schedules.CosineDecay(training.learning_rate, steps)
     network.compile(
@@ -200,16 +200,15 @@ def fit(
     history = []
     for _ in range(training.epochs):
         if is_triplet:
-            now = [embed(embedding_model, augment(v, rng), batch_size=128) for v in (left, right)]
+            now = [siamese.embed(embedding_model, augment(v, rng)) for v in (left, right)]
             negatives = mining.margin_violating(
                 *now, margin=training.margin, groups=groups, seed=int(rng.integers(2**31))
             )[:, 0]
         order, total = rng.permutation(len(left)), 0.0
         for start in range(0, len(order), training.batch_size):
             rows = order[start : start + training.batch_size]
-            batch = [augment(left[rows], rng), augment(right[rows], rng)]
-            if is_triplet:
-                batch.append(augment(right[negatives[rows]], rng))
+            branches = [left[rows], right[rows], *([right[negatives[rows]]] if is_triplet else [])]
+            batch = np.stack([augment(branch, rng) for branch in branches], axis=1)
             # Keras averages what train_on_batch returns over all steps since the last reset.
             network.reset_metrics()
             total += len(rows) * float(network.train_on_batch(batch, np.zeros(len(rows))))
@@ -267,17 +266,3 @@ def accuracy_by_list_length(
         for k in ks:
             accuracy[m, k] = float(np.mean(np.array(ranks) <= k)) if ranks else float("nan")
     return accuracy
-
-
-def embed(model: keras.Model, rows: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
-    """Runs a small model over rows batch by batch, without the data pipeline of `predict`."""
-    batches = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
-    outputs = [np.asarray(model(batch, training=False)) for batch in batches]
-    return np.concatenate(outputs) if outputs else np.zeros((0, *model.output_shape[1:]))
-
-
-def _side_by_side(embedding_model, count):
-    """Runs one model on `count` inputs: anchor, positive, negative → `(batch, count, d)`."""
-    shape = embedding_model.input_shape[1:]
-    inputs = [keras.Input(shape, dtype=embedding_model.input.dtype) for _ in range(count)]
-    return keras.Model(inputs, ops.stack([embedding_model(x) for x in inputs], axis=1))

@@ -7,6 +7,7 @@ through a backbone, or the stored features of a frozen one, only the embedding m
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,25 +20,8 @@ from tll_utils.features import Views
 from tll_utils.models import heads, siamese
 
 NUM_RANDOM = 200  # rights among which report 001 looks for the hardest
-
-# The layer that ends each stage. The taps of other networks in the registry are their stages.
-STAGES = {
-    "mobilenet_v2": (
-        "block_3_expand_relu",
-        "block_6_expand_relu",
-        "block_13_expand_relu",
-        "block_16_expand_relu",
-        "out_relu",
-    ),
-    "mobilenet": (
-        "conv_pw_3_relu",
-        "conv_pw_5_relu",
-        "conv_pw_9_relu",
-        "conv_pw_11_relu",
-        "conv_pw_13_relu",
-    ),
-}
-LAST_STAGES = {"mobilenet_v2": "block_16", "mobilenet": "conv_dw_13"}
+NUM_HARDEST = 10  # of those, for an epoch to draw from
+MINED_EPOCHS = 5  # for which mined negatives are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,20 +45,21 @@ class Source:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        return STAGES.get(self.backbone, backbones.get(self.backbone).taps)
+        return backbones.get(self.backbone).stages
 
     @property
     def last_stage(self) -> str:
         """Where the last stage begins, for `trainable`: `"conv5"` of a ResNet, as in report 002."""
-        return LAST_STAGES.get(self.backbone, self.stages[-1].split("_")[0])
+        return backbones.get(self.backbone).last_stage
 
-    def views(self, dataset: Any, *, flip: bool = False, progress: bool = True) -> Views:
+    def views(self, dataset: Any, *, flip: bool = False, progress: bool = True, **options) -> Views:
         """Reads the inputs of a data set: uint8 `(n, h, w, 3)`, or features `(n, d)`.
 
         Args:
             dataset: From `data.load`.
             flip: Bool, features of the mirrored images.
             progress: Bool, show a bar.
+            **options: Of `features.embed_dataset`, for stored features.
         """
         if self.store_dir is None:
             size = self.size or backbones.get(self.backbone).size
@@ -98,6 +83,7 @@ class Source:
             size=self.size,
             flip=flip,
             progress=progress,
+            **options,
         )
         parts = [stored[f"{tap}/avg"] for tap in self.stages]
         return Views(*(np.concatenate(role, axis=1) for role in zip(*parts, strict=True)))
@@ -307,8 +293,10 @@ def fit_similarity(
     Args:
         left, right: Embeddings of the training pairs, `(pairs, d)`.
         groups: Int `(pairs,)`; no negative comes from the anchor's own group.
-        hard: Whether the second half of the epochs takes each left's most convincing negative
-            among 200 random ones, by the network as it stands, instead of a random one.
+        hard: Whether the second half of the epochs draws negatives from each left's
+            `NUM_HARDEST` most convincing of 200 random ones, mined anew every `MINED_EPOCHS`.
+            With the single hardest of all, as in the report, the network learns to call every
+            pair the same: the loss then rests at the margin.
         epochs, batch_size, learning_rate: Of Adam; the report's are 40, 64 and 1e-3.
         margin: Of the triplet loss, in similarity.
         seed: Int.
@@ -321,13 +309,11 @@ def fit_similarity(
     model = heads.similarity_of_triplet(network)
     model.compile(keras.optimizers.Adam(learning_rate), losses.CandidateHingeLoss(margin=margin))
     fetch = generators.fetch_triplets(left, right)
-    middle = epochs // 2 if hard else epochs
-    for start, end in ((0, middle), (middle, epochs)):
-        if start == end:
-            continue
+    starts = [0, *range(epochs // 2, epochs, MINED_EPOCHS)] if hard else [0]
+    for start, end in itertools.pairwise([*starts, epochs]):
         mined = None
         if start > 0:
-            mined = hardest_by_similarity(network, left, right, groups=groups, seed=seed)
+            mined = hardest_by_similarity(network, left, right, groups=groups, seed=seed + start)
         epoch = generators.Epoch(start)
         draw = generators.triplets(np.arange(len(left)), groups=groups, negatives=mined, seed=seed)
         batches = generators.dataset(draw, fetch, batch_size=batch_size, epoch=epoch, seed=seed)
@@ -349,19 +335,21 @@ def hardest_by_similarity(
     *,
     groups: np.ndarray,
     num_random: int = NUM_RANDOM,
+    num_hardest: int = NUM_HARDEST,
     seed: int = 0,
 ) -> np.ndarray:
-    """Picks for each left, of some random rights, the wrong one the network is surest of.
+    """Picks for each left, of some random rights, the wrong ones the network is surest of.
 
     Args:
         network: A model of `heads.similarity_network`.
         left, right: Embeddings `(pairs, d)`.
         groups: Int `(pairs,)`; the anchor's own group is left out.
         num_random: Rights drawn per left, fewer if there are not so many.
+        num_hardest: How many of them are kept; likewise.
         seed: Int.
 
     Returns:
-        Int `(pairs, 1)`, rows of `right`.
+        Int `(pairs, num_hardest)`, rows of `right`, the most convincing first.
     """
     groups = np.asarray(groups)
     own = groups[:, None] == groups
@@ -370,7 +358,8 @@ def hardest_by_similarity(
     count = min(num_random, int((~own).sum(axis=1).min()))
     candidates = np.argsort(tickets, axis=1)[:, :count]
     scores = heads.similarity_scores(network, left, right, candidates)
-    return np.take_along_axis(candidates, scores.argmax(axis=1)[:, None], axis=1)
+    hardest = np.argsort(-scores, axis=1, kind="stable")[:, :num_hardest]
+    return np.take_along_axis(candidates, hardest, axis=1)
 
 
 def similarity_per_fold(
