@@ -96,17 +96,25 @@ def test_poolings_by_hand(embed, tmp_path):
     channel = {key.partition("/")[2]: row[0, ::3] for key, row in rows.items()}
     np.testing.assert_allclose(channel["avg"], [25])
     np.testing.assert_allclose(channel["max"], [40])
-    np.testing.assert_allclose(channel["halves"], [15, 35])
-    np.testing.assert_allclose(channel["grid2"], [10, 20, 30, 40])
-    np.testing.assert_allclose(channel["grid3"], [10, 15, 20, 20, 25, 30, 30, 35, 40])
+    # Cells are 4 of the 6 lines long, so the upper half has 3 upper lines and 1 lower one.
+    np.testing.assert_allclose(channel["halves"], [20, 30])
+    np.testing.assert_allclose(channel["grid2"], [17.5, 22.5, 27.5, 32.5])
+    grid3 = [17.5, 20, 22.5, 22.5, 25, 27.5, 27.5, 30, 32.5]
+    np.testing.assert_allclose(channel["grid3"], grid3)
 
 
-def test_grid_cells_share_the_middle_line_of_an_odd_map():
-    maps = np.arange(9.0, dtype="float32").reshape(1, 3, 3, 1)
-    np.testing.assert_allclose(features.POOLINGS["grid2"](maps)[0], [2, 3, 5, 6])
+@pytest.mark.parametrize(
+    ("length", "cells"), [(14, [(0, 8), (3, 11), (6, 14)]), (7, [(0, 4), (1, 5), (3, 7)])]
+)
+def test_cells_reach_from_edge_to_edge_and_overlap(length, cells):
+    maps = np.arange(length, dtype="float32")[None, :, None, None] * np.ones((1, 1, length, 1))
+    rows = np.reshape(features.POOLINGS["grid3"](maps), (3, 3))[:, 0]
+    np.testing.assert_allclose(rows, [np.mean(range(*cell)) for cell in cells])
 
 
-@pytest.mark.parametrize("flip, cells", [(True, [20, 10, 40, 30]), ("vertical", [30, 40, 10, 20])])
+@pytest.mark.parametrize(
+    "flip, cells", [(True, [22.5, 17.5, 32.5, 27.5]), ("vertical", [27.5, 32.5, 17.5, 22.5])]
+)
 def test_flip_mirrors_along_its_axis_only(embed, tmp_path, flip, cells):
     pixels = np.zeros((6, 6, 3))
     pixels[:3, :3], pixels[:3, 3:], pixels[3:, :3], pixels[3:, 3:] = 10, 20, 30, 40
