@@ -22,7 +22,6 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/pair_pipeline.py
 	$(BIN)/python benchmarks/head_training.py
 	$(BIN)/python benchmarks/dual_step.py
-	$(BIN)/python benchmarks/head_training.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -1,9 +1,10 @@
 """The best single system: what two light backbones see in each part of a picture, compared there.
 
 Each `Part` is a middle layer of a backbone, averaged over the overlapping cells of a 3 × 3 grid.
-One small matrix, fitted in closed form on the differences within training pairs, whitens every cell. The cosine of all cells together is the similarity. Parts are blended as z-scores with equal weights. A
-linear head on the whitened cells of all parts, trained with an in-batch softmax, counts as much as
-they do.
+One small matrix, fitted in closed form on the differences within training pairs, whitens every
+cell. The cosine of all cells together is the similarity. Parts are blended as z-scores with equal
+weights. A linear head on the whitened cells of all parts, trained with an in-batch softmax, counts
+as much as they do.
 """
 
 from __future__ import annotations
