@@ -46,7 +46,7 @@ def main():
     size = tuple(options.size)
 
     def build():
-        dims = [backbones.build(n, weights="random", size=size).output_shape[-1] for n in keys]
+        dims = [backbones.architecture(name).output_shape[-1] for name in keys]
         head = dual.feature_head(dims, join=options.join, seed=settings.seed)
         encoder = candidates.image_encoder(
             head, keys, weights=weights, size=size, trainable=options.trainable or False

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tll_utils import data, experiment, scoring, submission
+from tll_utils import data, experiment, results, scoring, submission
 from tll_utils.experiment import Protocol, Scores
 from tll_utils.features import Views
 
@@ -114,7 +114,7 @@ def test_record_replaces_the_row_of_the_same_system(run):
     run.record("a", random_scores(run, 0))
     run.record("b", random_scores(run, 1))
     last = run.record("a", random_scores(run, 2))
-    rows = experiment.read_results(run.out_dir)
+    rows = results.read(run.out_dir)
     assert sorted(row["system"] for row in rows) == ["a", "b"]
     assert last in rows
     assert list(run.table(["a"]).index) == ["a"]
@@ -137,9 +137,3 @@ def test_scores_of_another_seed_are_not_mixed_in(run, make_settings):
     assert other.recorded() == []
     with pytest.raises(KeyError, match="another data set or seed"):
         other.load_scores("a")
-
-
-def test_leaderboard_puts_the_best_first(run):
-    rows = [run.record(name, random_scores(run, i)) for i, name in enumerate("abc")]
-    table = experiment.leaderboard(rows)
-    assert list(table["top-2"]) == sorted(table["top-2"], reverse=True)

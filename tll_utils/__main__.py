@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tll_utils import data, settings
@@ -79,22 +81,38 @@ def _run(options) -> int:
     environ = {name: value for name, value in chosen.items() if value}
     config = settings.Settings.from_environment({**os.environ, **environ})
 
-    from tll_utils import experiment, runner  # TensorFlow: seconds that other commands save
+    from tll_utils import results, runner
 
     notebooks = runner.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
-    run = experiment.start("check", config)  # settings, folders and CSVs, before long work
-    print(_inspected(run.dataset))
-    for name in config.backbones:
-        print(f"{name}: {run.weights_of(name)} weights")
-    environ["TLL_DATA_DIR"] = str(run.dataset.root)
+    # In a process of its own: what TensorFlow takes is free again when the notebooks need it.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        root, weights = pool.submit(_refuse_early, config).result()
+    dataset = data.load(root)
+    print(_inspected(dataset))
+    for name, found in weights.items():
+        print(f"{name}: {found} weights")
+    environ["TLL_DATA_DIR"] = str(root)
     runner.execute(notebooks, config.out_dir, environ)
     for path in sorted(config.out_dir.glob("*.csv")):
         print(path.relative_to(config.out_dir))
-    print(f"\n{run.table().to_string()}")
-    if run.dataset.name == "sample":
+    rows = results.of_run(config.out_dir, data=dataset.name, profile=config.profile)
+    print(f"\n{results.leaderboard(rows).to_string()}")
+    if dataset.name == "sample":
         print("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")
     print(f"\nCSVs, results.json and executed notebooks: {config.out_dir}")
     return 0
+
+
+def _refuse_early(config: settings.Settings) -> tuple[Path, dict[str, str]]:
+    """Tries settings, folders, CSVs and weights as a notebook will, before long work starts.
+
+    Returns:
+        The folder of the data set, drawn if need be, and the weights of each backbone.
+    """
+    from tll_utils import experiment
+
+    run = experiment.start("check", config)
+    return run.dataset.root, {name: run.weights_of(name) for name in config.backbones}
 
 
 def _inspected(dataset: data.Dataset) -> data.Report:

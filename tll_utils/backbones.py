@@ -307,15 +307,19 @@ def build(
     return keras.Model(images, maps, name=f"{name}_on_rgb")
 
 
-def size_of(name: str) -> tuple[int, int]:
-    """Parameters of a backbone and features per image; needs no weights, any architecture will do.
+def architecture(name: str) -> keras.Model:
+    """Builds a backbone to count its parameters or to time it: with initial weights.
+
+    Its features mean nothing; those of `build(weights="random")` at least tell images apart.
+
+    Returns:
+        A model from preprocessed images of the backbone's size to its last feature map.
 
     Raises:
         UnknownBackbone: If the registry doesn't hold it.
     """
     backbone = get(name)
-    base = backbone.constructor(include_top=False, weights=None, input_shape=(*backbone.size, 3))
-    return base.count_params(), base.output_shape[-1]
+    return backbone.constructor(include_top=False, weights=None, input_shape=(*backbone.size, 3))
 
 
 def resolve_weights(name: str, *, weights: str, profile: str) -> str:

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tll_utils import pipeline
 from tll_utils import progress as progress_bars
 
 # Names that the environment of a TPU host carries: without one, nobody waits for a resolver.
@@ -348,7 +349,7 @@ def _batches(machine, draw, fetch, batch_size, epochs):
         for rows in draw(0)
     )
 
-    def pipeline(context):
+    def shares_of(context):
         def shares():
             for epoch in epochs:
                 yield from shares_of_worker(
@@ -360,9 +361,9 @@ def _batches(machine, draw, fetch, batch_size, epochs):
                 )
 
         dataset = tf.data.Dataset.from_generator(shares, output_signature=signature)
-        return dataset.map(fetch).prefetch(tf.data.AUTOTUNE)
+        return pipeline.untuned(dataset.map(fetch).prefetch(2))
 
-    return machine.strategy.distribute_datasets_from_function(pipeline)
+    return machine.strategy.distribute_datasets_from_function(shares_of)
 
 
 def shares_of_worker(rows, *, batch_size, worker, num_workers, num_replicas):

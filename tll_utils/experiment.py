@@ -6,7 +6,6 @@ from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in si
 
 # isort: split
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from tll_utils import backbones, data, features, sample, scoring, submission
+from tll_utils import backbones, data, features, results, sample, scoring, submission
 from tll_utils.features import Views
 from tll_utils.settings import Settings, project_dir
 
@@ -240,7 +239,7 @@ class Experiment:
         self._last_record = now
         submission.write(self.out_dir / f"{system}.csv", self.dataset.candidates, scores.test)
         self._save_scores(system, scores)
-        write_results(self.out_dir, [row])
+        results.write(self.out_dir, [row])
         return row
 
     def load_scores(self, system: str) -> Scores:
@@ -264,7 +263,7 @@ class Experiment:
     def recorded(self) -> list[str]:
         """Names of the systems with scores of this data set and protocol, as in `results.json`."""
         names = []
-        for row in read_results(self.out_dir):
+        for row in results.read(self.out_dir):
             try:
                 self.load_scores(row["system"])
             except KeyError:
@@ -274,13 +273,9 @@ class Experiment:
 
     def table(self, systems: Sequence[str] | None = None) -> pd.DataFrame:
         """The results of this data set and profile so far, best top-2 first."""
-        return leaderboard(
-            [
-                row
-                for row in read_results(self.out_dir)
-                if (row["data"], row["profile"]) == (self.dataset.name, self.profile)
-                and (systems is None or row["system"] in systems)
-            ]
+        rows = results.of_run(self.out_dir, data=self.dataset.name, profile=self.profile)
+        return results.leaderboard(
+            [row for row in rows if systems is None or row["system"] in systems]
         )
 
     def _scores_path(self, system: str) -> Path:
@@ -337,49 +332,6 @@ def data_dir_of(settings: Settings) -> Path:
             "this profile on it."
         )
     return found
-
-
-def results_path(out_dir: Path) -> Path:
-    return Path(out_dir) / "results.json"
-
-
-def read_results(out_dir: Path) -> list[dict]:
-    """The rows of `results.json`, oldest system first; none if there is no file."""
-    path = results_path(out_dir)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def write_results(out_dir: Path, rows: Sequence[dict]) -> None:
-    """Adds rows to `results.json`; a row replaces the one of the same system."""
-    kept = {row["system"]: row for row in read_results(out_dir)}
-    kept.update({row["system"]: row for row in rows})
-    ordered = sorted(kept.values(), key=lambda row: row["notebook"])
-    submission.replace_text(
-        results_path(out_dir), json.dumps(ordered, indent=1, ensure_ascii=False) + "\n"
-    )
-
-
-def leaderboard(rows: Sequence[dict]) -> pd.DataFrame:
-    """Formats result rows for people: best top-2 first, one interval column, no timings."""
-    columns = ["system", "top-1", "top-2", "95 %", "top-5", "n", "m", "weights", "protocol"]
-    table = pd.DataFrame(
-        [
-            {
-                "system": row["system"],
-                "top-1": f"{row['top_1']:.3f}",
-                "top-2": f"{row['top_2']:.3f}",
-                "95 %": f"{row['low']:.3f}–{row['high']:.3f}",
-                "top-5": f"{row['top_5']:.3f}",
-                "n": row["n"],
-                "m": row["m"],
-                "weights": row["weights"],
-                "protocol": row["protocol"],
-            }
-            for row in sorted(rows, key=lambda row: -row["top_2"])
-        ],
-        columns=columns,
-    )
-    return table.set_index("system")
 
 
 def _made(directory: Path) -> Path:

@@ -293,12 +293,8 @@ def embed_files(paths, embed_batch, *, size, batch_size=None, bar=None):
         Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
     """
     batch_size = batch_size or embed_batch.batch_size
-    dataset = (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .map(lambda path: images.decode(path, size=size), num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size)
-        .prefetch(4)
-    )
+    dataset = images.read(paths, lambda path: images.decode(path, size=size))
+    dataset = dataset.batch(batch_size).prefetch(4)
     done, pending = 0, []
     try:
         for batch in dataset:

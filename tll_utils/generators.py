@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tll_utils import pipeline
+
 # -- draw: which examples ------------------------------------------------------------------------
 
 
@@ -220,7 +222,7 @@ def dataset(draw, fetch, *, batch_size, epoch, augment=None, seed=0, drop_remain
         batches = batches.map(lambda x, y, seed: (_each(augment, x, seed), y))
     else:
         batches = batches.map(lambda x, y, seed: (x, y))
-    return batches.prefetch(2)
+    return pipeline.untuned(batches.prefetch(2))
 
 
 def _each(augment, images, seed):

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tll_utils import data
+from tll_utils import data, pipeline
 from tll_utils import progress as progress_bars
 
 # Weights of R, G and B in the luma of ITU-R BT.601, which PIL and TensorFlow use as well.
@@ -49,6 +49,12 @@ def decode(path, *, size, antialias=False):
     return tf.clip_by_value(image, 0.0, 255.0)
 
 
+def read(paths, decode_one):
+    """Data set of `decode_one(path)` for each file, in order, on all cores."""
+    dataset = tf.data.Dataset.from_tensor_slices(paths)
+    return pipeline.untuned(dataset.map(decode_one, num_parallel_calls=tf.data.AUTOTUNE))
+
+
 def load_all(paths, *, size, antialias=True, batch_size=64, progress=True):
     """Decodes every file once and keeps the pixels as bytes.
 
@@ -73,7 +79,7 @@ def load_all(paths, *, size, antialias=True, batch_size=64, progress=True):
     def to_bytes(path):
         return tf.cast(tf.round(decode(path, size=size, antialias=antialias)), tf.uint8)
 
-    dataset = tf.data.Dataset.from_tensor_slices(paths).map(to_bytes, tf.data.AUTOTUNE)
+    dataset = read(paths, to_bytes)
     start = 0
     with progress_bars.bar(total=len(paths), desc="decode", shown=progress) as bar:
         try:

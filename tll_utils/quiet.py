@@ -9,7 +9,7 @@ import contextlib
 import os
 
 # The log level covers the messages that come later.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Off by default on AMD; there it makes embedding and training about 1.5 times as fast.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
