@@ -44,10 +44,10 @@ ALLOWED = {
         "backbones", "data", "features", "quiet", "results", "sample", "scoring", "settings",
         "submission",
     },
-    "runner": {"settings"},
+    "runner": {"experiment", "settings"},
     "plots": {"scoring"},
     "__main__": {
-        "data", "experiment", "results", "runner", "sample", "scoring", "settings", "submission"
+        "data", "results", "runner", "sample", "scoring", "settings", "submission"
     },
 }  # fmt: skip
 USES_TENSORFLOW = {

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tll_utils import data, settings
@@ -84,9 +82,7 @@ def _run(options) -> int:
     from tll_utils import results, runner
 
     notebooks = runner.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
-    # In a process of its own: what TensorFlow takes is free again when the notebooks need it.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        root, weights = pool.submit(_refuse_early, config).result()
+    root, weights = runner.refuse_early(config)
     dataset = data.load(root)
     print(_inspected(dataset))
     for name, found in weights.items():
@@ -101,18 +97,6 @@ def _run(options) -> int:
         print("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")
     print(f"\nCSVs, results.json and executed notebooks: {config.out_dir}")
     return 0
-
-
-def _refuse_early(config: settings.Settings) -> tuple[Path, dict[str, str]]:
-    """Tries settings, folders, CSVs and weights as a notebook will, before long work starts.
-
-    Returns:
-        The folder of the data set, drawn if need be, and the weights of each backbone.
-    """
-    from tll_utils import experiment
-
-    run = experiment.start("check", config)
-    return run.dataset.root, {name: run.weights_of(name) for name in config.backbones}
 
 
 def _inspected(dataset: data.Dataset) -> data.Report:

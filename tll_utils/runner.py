@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -11,7 +13,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm.auto import tqdm
 
-from tll_utils.settings import project_dir
+from tll_utils.settings import Settings, project_dir
 
 
 class NotebookError(RuntimeError):
@@ -40,6 +42,25 @@ def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -
             known = ", ".join(path.stem for path in found)
             raise NotebookError(f"Unknown notebook. Expected one of {known}. Received: {name!r}")
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
+
+
+def refuse_early(config: Settings) -> tuple[Path, dict[str, str]]:
+    """Tries settings, folders, CSVs and weights as a notebook will, before long work starts.
+
+    In a process of its own: what TensorFlow takes is free again when the notebooks need it.
+
+    Returns:
+        The folder of the data set, drawn if need be, and the weights of each backbone.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_start, config).result()
+
+
+def _start(config):
+    from tll_utils import experiment
+
+    run = experiment.start("check", config)
+    return run.dataset.root, {name: run.weights_of(name) for name in config.backbones}
 
 
 def execute(notebooks: Sequence[Path], out_dir: Path, environ: dict[str, str]) -> None:
