@@ -259,3 +259,20 @@ def test_weights_fingerprint_follows_the_content(tmp_path):
         prints.add(backbones.weights_fingerprint("mobilenet", str(path)))
     prints |= {backbones.weights_fingerprint("mobilenet", "random", seed=s) for s in (0, 1)}
     assert len(prints) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "features"),
+    [("mobilenet", 3_228_864, 1024), ("mobilenet_v2", 2_257_984, 1280)],
+)
+def test_architecture_has_the_published_size_and_needs_no_weights(name, parameters, features):
+    network = backbones.architecture(name)
+    assert (network.count_params(), network.output_shape[-1]) == (parameters, features)
+
+
+def test_middle_and_stages_are_taps_unless_told_otherwise():
+    resnet = backbones.get("resnet50")
+    assert (resnet.middle, resnet.stages) == ("conv4_block6_out", resnet.taps)
+    assert resnet.last_stage == "conv5"
+    light = backbones.get("mobilenet_v2")
+    assert light.middle in light.taps and set(light.stages) <= set(light.taps)
