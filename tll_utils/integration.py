@@ -200,7 +200,11 @@ def fit(
     history = []
     for _ in range(training.epochs):
         if is_triplet:
-            now = [siamese.embed(embedding_model, augment(v, rng)) for v in (left, right)]
+            size = training.batch_size
+            now = [
+                siamese.embed(embedding_model, augment(side, rng), batch_size=size)
+                for side in (left, right)
+            ]
             negatives = mining.margin_violating(
                 *now, margin=training.margin, groups=groups, seed=int(rng.integers(2**31))
             )[:, 0]
