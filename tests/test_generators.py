@@ -122,7 +122,7 @@ def test_dataset_is_drawn_anew_each_epoch_and_resumes_at_any():
         generators.fetch_pairs(LEFT, RIGHT),
         batch_size=12,
         epoch=epoch,
-        augment=lambda images, seed: images + 1e-3 * float_of(seed),
+        augment=lambda images, rng: images + rng.integers(100, dtype=np.uint8),
     )
     data, orders = make(epoch), []
     for number in range(3):
@@ -133,10 +133,17 @@ def test_dataset_is_drawn_anew_each_epoch_and_resumes_at_any():
     np.testing.assert_array_equal(orders[2], resumed)
 
 
-def float_of(seed):
-    import tensorflow as tf
-
-    return tf.cast(seed % 1000, tf.float32)
+def test_augmentation_takes_every_image_on_its_own():
+    flatten = lambda images, rng: images * (np.arange(24) % 2)[:, None, None, None]  # noqa: E731
+    data = generators.dataset(
+        generators.pairs(POOL, seed=4),
+        generators.fetch_pairs(LEFT, RIGHT),
+        batch_size=12,
+        epoch=generators.Epoch(),
+        augment=lambda images, rng: flatten(images, rng).astype(images.dtype),
+    )
+    [(images, _)] = data.as_numpy_iterator()
+    assert (images[:, 0] == 0).all() and (images[:, 1] > 0).all()
 
 
 def test_shards_share_the_batches():

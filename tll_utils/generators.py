@@ -2,8 +2,8 @@
 
 An example is a row of indices first. `draw(epoch)` gives the rows of an epoch from
 `(seed, epoch)` alone, so that a resumed run and every worker draw the same; `fetch(*rows)` looks
-up the images of one batch; `dataset` joins the two. Images stay in memory as bytes and only a
-batch at a time becomes floats.
+up the images of one batch; `dataset` joins the two. Images stay in memory once, as bytes, and
+only a batch at a time becomes floats.
 """
 
 import keras
@@ -119,32 +119,28 @@ def _chooser(pool, groups, negatives, k):
 
 
 def fetch_pairs(left, right):
-    """Looks up `pairs` rows: inputs `(batch, 2, …)` float32, labels `(batch,)`.
+    """Looks up `pairs` rows: inputs `(batch, 2, …)`, labels `(batch,)`.
 
     left, right: arrays whose first axis counts the pairs: images as uint8, or features.
     """
-    left, right = tf.convert_to_tensor(left), tf.convert_to_tensor(right)
-    return lambda i, j, label: (_stack(tf.gather(left, i), tf.gather(right, j)), label)
+    return lambda i, j, label: (np.stack([left[i], right[j]], axis=1), label)
 
 
 def fetch_triplets(left, right):
-    """Looks up `triplets` rows: inputs `(batch, 3, …)` float32, targets zeros `(batch,)`."""
-    left, right = tf.convert_to_tensor(left), tf.convert_to_tensor(right)
+    """Looks up `triplets` rows: inputs `(batch, 3, …)`, targets float32 zeros `(batch,)`."""
 
     def fetch(anchor, positive, negative):
-        images = tf.gather(left, anchor), tf.gather(right, positive), tf.gather(right, negative)
-        return _stack(*images), tf.zeros(tf.shape(anchor))
+        rows = np.stack([left[anchor], right[positive], right[negative]], axis=1)
+        return rows, np.zeros(len(rows), np.float32)
 
     return fetch
 
 
 def fetch_candidates(left, right):
-    """Looks up `candidate_sets` rows: `(batch, 1 + m, …)` float32, query first, and the place."""
-    left, right = tf.convert_to_tensor(left), tf.convert_to_tensor(right)
+    """Looks up `candidate_sets` rows: `(batch, 1 + m, …)`, the query first, and the place."""
 
     def fetch(query, candidates, place):
-        images = [tf.gather(left, query)[:, None], tf.gather(right, candidates)]
-        return tf.cast(tf.concat(images, axis=1), tf.float32), place
+        return np.concatenate([left[query][:, None], right[candidates]], axis=1), place
 
     return fetch
 
@@ -152,19 +148,9 @@ def fetch_candidates(left, right):
 def fetch_translations(source, target):
     """Looks up what an autoencoder maps to what, from `pairs(…, num_negatives=0)`.
 
-    Returns inputs in [0, 255] and targets in [0, 1], both `(batch, h, w, c)` float32.
+    Returns inputs in [0, 255] and targets in [0, 1], both `(batch, h, w, c)`.
     """
-    source, target = tf.convert_to_tensor(source), tf.convert_to_tensor(target)
-
-    def fetch(i, j, label):
-        inputs = tf.cast(tf.gather(source, i), tf.float32)
-        return inputs, tf.cast(tf.gather(target, j), tf.float32) / 255.0
-
-    return fetch
-
-
-def _stack(*images):
-    return tf.cast(tf.stack(images, axis=1), tf.float32)
+    return lambda i, j, label: (source[i], np.float32(1 / 255) * target[j])
 
 
 # -- dataset: both, in the rhythm of the epochs ----------------------------------------------------
@@ -186,7 +172,7 @@ def dataset(draw, fetch, *, batch_size, epoch, augment=None, seed=0, drop_remain
 
     Args:
         draw: `draw(epoch)` → arrays of equal length, one row per example.
-        fetch: `fetch(*rows)` → `(inputs, targets)` of one batch of rows.
+        fetch: `fetch(*rows)` → `(inputs, targets)` of one batch of rows, as arrays.
         batch_size: Int.
         epoch: `Epoch`, read at the start of each pass.
         augment: As from `images.augmenter`; changes every image of the inputs on its own. For
@@ -195,38 +181,33 @@ def dataset(draw, fetch, *, batch_size, epoch, augment=None, seed=0, drop_remain
         drop_remainder: Bool, leave a last incomplete batch out; replicas need it.
 
     Returns:
-        `tf.data.Dataset` of `(inputs, targets)`; `shard(n, i)` gives worker i its batches.
+        `tf.data.Dataset` of `(inputs, targets)`, inputs as float32; `shard(n, i)` gives worker i
+        its batches.
     """
     example = draw(0)
-    types = [array.dtype for array in example]
     size = len(example[0])
     num_batches = size // batch_size if drop_remainder else -(-size // batch_size)
 
-    def draw_now():
-        seeds = np.random.default_rng((seed, epoch.number)).integers(2**31, size=num_batches)
-        return [*draw(epoch.number), seeds]
+    def batches_of_epoch():
+        drawn = draw(epoch.number)
+        rng = np.random.default_rng((seed, epoch.number))
+        for start in range(0, num_batches * batch_size, batch_size):
+            inputs, targets = fetch(*(rows[start : start + batch_size] for rows in drawn))
+            yield _each(augment, inputs, rng) if augment else inputs, targets
 
-    def batches_of_epoch(_):
-        *rows, seeds = tf.numpy_function(draw_now, [], [*types, np.int64])
-        for drawn, array in zip(rows, example, strict=True):
-            drawn.set_shape((None, *array.shape[1:]))
-        rows = tf.data.Dataset.from_tensor_slices(tuple(rows))
-        rows = rows.batch(batch_size, drop_remainder=drop_remainder)
-        return tf.data.Dataset.zip(rows, tf.data.Dataset.from_tensor_slices(seeds))
+    def spec(array):
+        return tf.TensorSpec(
+            (batch_size if drop_remainder else None, *array.shape[1:]), array.dtype
+        )
 
-    batches = tf.data.Dataset.range(1).flat_map(batches_of_epoch)
+    signature = tuple(map(spec, fetch(*(rows[:1] for rows in example))))
+    batches = tf.data.Dataset.from_generator(batches_of_epoch, output_signature=signature)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
-    # Looking up bytes is quick: one thread, so that nothing depends on which batch comes first.
-    batches = batches.map(lambda rows, seed: (*fetch(*rows), seed))
-    if augment:
-        batches = batches.map(lambda x, y, seed: (_each(augment, x, seed), y))
-    else:
-        batches = batches.map(lambda x, y, seed: (x, y))
-    return pipeline.untuned(batches.prefetch(2))
+    # Bytes until here: a batch as floats is four times as large, and one ahead is enough.
+    batches = batches.map(lambda inputs, targets: (tf.cast(inputs, tf.float32), targets))
+    return pipeline.untuned(batches.prefetch(1))
 
 
-def _each(augment, images, seed):
+def _each(augment, images, rng):
     """Augments the images of pairs, triplets or sets `(batch, k, h, w, c)` one by one."""
-    shape = tf.shape(images)
-    flat = augment(tf.reshape(images, (-1, *images.shape[-3:])), seed)
-    return tf.ensure_shape(tf.reshape(flat, shape), images.shape)
+    return augment(images.reshape(-1, *images.shape[-3:]), rng).reshape(images.shape)

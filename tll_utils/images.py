@@ -120,49 +120,33 @@ def shrink_onto_white(images, scale):
 
 
 def augmenter(*, flip=True, rotation=0.0, shift=0.0, shear=0.0, rand_augment=0.0):
-    """Builds a random change of a batch of images, for the map of a training data set only.
+    """Builds a random change of a batch of images, for training data only.
 
-    Keras-cv layers draw anew on every call, in evaluation too: they never go into a model. Each
-    image is changed on its own. The same batch and seed give the same result, whatever was drawn
-    before, so that an interrupted run can be taken up again.
+    Each image is changed on its own. Flips, rotation, shift and shear are one affine map of the
+    image about its middle, so that pixels are interpolated once; the rim is repeated outwards.
 
     Args:
         flip: `True`, left-right and up-down flips, drawn apart, each with probability ½;
             "horizontal" or "vertical", one of them alone; `False`, none.
         rotation: Float, largest turn as a share of a full circle.
         shift: Float, largest translation as a share of the side.
-        shear: Float, largest shear. Together with `rotation` and `shift`: an affine map.
+        shear: Float, largest shear, in pixels per pixel.
         rand_augment: Float in [0, 1], magnitude of two changes by RandAugment; 0 = off. RGB only.
 
     Returns:
-        A function of float images `(batch, h, w, c)` in [0, 255] and an integer seed, both maybe
-        tensors, to images of the same kind. It keeps state: map with it sequentially.
-    """
-    # Some parts of RandAugment take no seed and would draw from the global generator.
-    generator = tf.random.Generator.from_seed(0)
-    tf.random.set_global_generator(generator)
-    geometry = {"fill_mode": "nearest"}
-    layers = []
-    if flip:
-        mode = "horizontal_and_vertical" if flip is True else flip
-        layers.append(keras_cv.layers.RandomFlip(mode))
-    if rotation:
-        layers.append(keras_cv.layers.RandomRotation(rotation, **geometry))
-    if shift:
-        layers.append(keras_cv.layers.RandomTranslation(shift, shift, **geometry))
-    if shear:
-        layers.append(keras_cv.layers.RandomShear(shear, shear, **geometry))
-    if rand_augment:
-        options = {"augmentations_per_image": 2, "magnitude": rand_augment}
-        layers.append(_RandAugment((0, 255), **options, name="rand_augment"))
-    for layer in layers:
-        _draw_from(generator, layer)
+        `augment(images, rng)`: takes uint8 or float32 `(batch, h, w, c)` in [0, 255] and a
+        `np.random.Generator`, and gives images of the same shape, dtype and range.
 
-    def augment(images, seed):
-        generator.reset_from_seed(tf.cast(seed, tf.int64))
-        for layer in layers:
-            images = layer(images)
-        return tf.clip_by_value(tf.cast(images, tf.float32), 0.0, 255.0)
+    Reference:
+        Cubuk et al., 2020, RandAugment, https://arxiv.org/abs/1909.13719.
+    """
+    colors = _rand_augment(rand_augment) if rand_augment else None
+
+    def augment(images, rng):
+        if flip or rotation or shift or shear:
+            maps = _affine_maps(len(images), images.shape[1:3], rng, flip, rotation, shift, shear)
+            images = np.stack([_warp(*pair) for pair in zip(images, maps, strict=True)])
+        return colors(images, rng) if colors else images
 
     return augment
 
@@ -253,6 +237,52 @@ def _rembg_session():
     import rembg
 
     return rembg.new_session("u2net")
+
+
+def _affine_maps(count, size, rng, flip, rotation, shift, shear):
+    """Maps from a place in the result to its place in the image, float (count, 2, 3), as (x, y)."""
+    flips = np.ones((count, 2))
+    for axis, name in enumerate(("horizontal", "vertical")):
+        if flip in (True, name):
+            flips[:, axis] = rng.choice([-1, 1], count)
+    angle = 2 * np.pi * rng.uniform(-rotation, rotation, count)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    slant = np.tile(np.eye(2), (count, 1, 1))
+    slant[:, [0, 1], [1, 0]] = rng.uniform(-shear, shear, (count, 2))
+    linear = np.moveaxis(turn, -1, 0) @ slant * flips[:, None]
+    sides = np.array(size[::-1])
+    middle = (sides - 1) / 2
+    offset = middle + rng.uniform(-shift, shift, (count, 2)) * sides - linear @ middle
+    return np.concatenate([linear, offset[..., None]], axis=2)
+
+
+def _warp(image, affine_map):
+    warped = cv2.warpAffine(
+        image,
+        affine_map,
+        image.shape[1::-1],
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return warped.reshape(image.shape)
+
+
+def _rand_augment(magnitude):
+    """Keras-cv's RandAugment as `augment(images, rng)`."""
+    generator = tf.random.Generator.from_seed(0)
+    # Some parts of it take no seed and would draw from the global generator.
+    tf.random.set_global_generator(generator)
+    options = {"augmentations_per_image": 2, "magnitude": magnitude, "name": "rand_augment"}
+    layer = _RandAugment((0, 255), **options)
+    _draw_from(generator, layer)
+    change = tf.function(lambda images: tf.clip_by_value(layer(images), 0.0, 255.0))
+
+    def augment(images, rng):
+        generator.reset_from_seed(int(rng.integers(2**31)))
+        changed = change(tf.cast(images, tf.float32)).numpy()
+        return np.rint(changed).astype(np.uint8) if images.dtype == np.uint8 else changed
+
+    return augment
 
 
 class _RandAugment(keras_cv.layers.RandAugment):
