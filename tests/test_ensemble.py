@@ -1,13 +1,13 @@
 """Blending: arithmetic by hand, and what must hold for any members."""
 
-import dataclasses
+import functools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tll_utils import ensemble, scoring
+from tll_utils import ensemble, experiment, scoring
 
 ROW = np.array([[0.0, 4.0, 1.0, 4.0]])
 
@@ -160,11 +160,7 @@ def test_leave_one_out_leaves_out_each_in_turn():
         ensemble.leave_one_out(members[:1], sum)
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    oof: np.ndarray
-    test: np.ndarray
-    rows: tuple = (0,)
+Pair = functools.partial(experiment.Scores, rows=np.arange(2))
 
 
 def test_combine_treats_test_scores_as_out_of_fold_scores():
@@ -172,7 +168,7 @@ def test_combine_treats_test_scores_as_out_of_fold_scores():
     combined = ensemble.combine(systems, sum)
     np.testing.assert_array_equal(combined.oof, 2 * ROW + 1)
     np.testing.assert_array_equal(combined.test, 3 * ROW)
-    assert combined.rows == (0,)
+    np.testing.assert_array_equal(combined.rows, [0, 1])
 
 
 def test_combine_nested_scores_each_fold_with_its_own_weights():

@@ -1,11 +1,12 @@
 """The protocol and the report that every notebook shares."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
-from tll_utils import data, experiment, results, scoring, submission
+from tll_utils import data, ensemble, experiment, results, scoring, submission
 from tll_utils.experiment import Protocol, Scores
 from tll_utils.features import Views
 
@@ -21,6 +22,7 @@ def random_scores(run, seed=0):
         rng.normal(size=run.protocol.candidates.shape),
         rng.normal(size=run.dataset.candidate_index.shape),
         np.arange(len(run.dataset.pairs)),
+        seconds=1.25,
     )
 
 
@@ -108,6 +110,19 @@ def test_record_writes_a_valid_csv_a_row_and_the_scores(run):
     assert row["top_2"] == hits.mean()
     assert (row["low"], row["high"]) == scoring.wilson_interval(hits)
     np.testing.assert_array_equal(run.load_scores("random_guess").oof, scores.oof)
+    assert run.load_scores("random_guess").seconds == 1.25
+    assert row["seconds"] == 1.2
+
+
+def test_a_system_took_what_fitting_and_scoring_its_folds_took(run, monkeypatch):
+    ticks = itertools.count(step=3)  # the clock is read at the beginning and at the end
+    monkeypatch.setattr(experiment.time, "monotonic", lambda: next(ticks))
+    views = Views(*(np.zeros(n) for n in (len(run.dataset.pairs), len(run.dataset.pairs), 12, 12)))
+    fit = lambda train, fold: lambda q, g, c: np.ones(c.shape)  # noqa: E731
+    scores = run.cross_validate(fit, views)
+    assert scores.seconds == 3
+    both = ensemble.combine([scores, scores], lambda members: members[0])
+    assert both.seconds == 6
 
 
 def test_record_replaces_the_row_of_the_same_system(run):

@@ -178,6 +178,7 @@ def combine(systems: Sequence[Any], how: Callable[[Members], np.ndarray]) -> Any
         systems[0],
         oof=how([system.oof for system in systems]),
         test=how([system.test for system in systems]),
+        seconds=sum(system.seconds for system in systems),
     )
 
 
@@ -193,6 +194,7 @@ def combine_nested(
         systems[0],
         oof=weighted_sum([system.oof for system in systems], weights[folds], scale=scale),
         test=weighted_sum([system.test for system in systems], weights.mean(axis=0), scale=scale),
+        seconds=sum(system.seconds for system in systems),
     )
 
 

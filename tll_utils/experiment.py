@@ -76,11 +76,13 @@ class Scores:
         oof: Float `(pairs, m)`: out of fold, each pair scored by a model that never saw it.
         test: Float `(queries, m_test)`.
         rows: Int; the pairs whose `oof` row counts. The others hold NaN.
+        seconds: What fitting and scoring took, from stored features or loaded images.
     """
 
     oof: np.ndarray
     test: np.ndarray
     rows: np.ndarray
+    seconds: float = 0.0
 
 
 class Experiment:
@@ -94,7 +96,6 @@ class Experiment:
             self._groups(), num_folds=NUM_FOLDS[settings.profile], m=NUM_CANDIDATES, seed=self.seed
         )
         self._weights: dict[str, str] = {}
-        self._last_record = time.monotonic()
 
     profile = property(lambda self: self.settings.profile)
     seed = property(lambda self: self.settings.seed)
@@ -145,10 +146,12 @@ class Experiment:
 
     def score_frozen(self, views: Views, similarity: Scorer = scoring.cosine_scores) -> Scores:
         """Scores features that nothing was fitted on; `views` as from `embed`."""
+        start = time.monotonic()
         return Scores(
             oof=similarity(views.left, views.right, self.protocol.candidates),
             test=similarity(views.query, views.gallery, self.dataset.candidate_index),
             rows=np.arange(len(self.dataset.pairs)),
+            seconds=time.monotonic() - start,
         )
 
     def cross_validate(
@@ -165,6 +168,7 @@ class Experiment:
             views: Arrays of left, right, query and gallery; features or images.
             folds: The folds to run. Defaults to all.
         """
+        start = time.monotonic()
         splits = dict(enumerate(self.protocol.splits()))
         chosen = list(splits) if folds is None else list(folds)
         oof = np.full(self.protocol.candidates.shape, np.nan, np.float32)
@@ -174,7 +178,8 @@ class Experiment:
             scorer = fit(train, fold)
             oof[valid] = scorer(views.left[valid], views.right, self.protocol.candidates[valid])
             test += scorer(views.query, views.gallery, self.dataset.candidate_index) / len(chosen)
-        return Scores(oof, test, np.flatnonzero(np.isin(self.protocol.folds, chosen)))
+        rows = np.flatnonzero(np.isin(self.protocol.folds, chosen))
+        return Scores(oof, test, rows, seconds=time.monotonic() - start)
 
     def hits(self, scores: Scores, k: int = 2) -> np.ndarray:
         """Marks the scored pairs whose match ranks in the top `k`. Bool `(len(scores.rows),)`."""
@@ -222,21 +227,19 @@ class Experiment:
             used = {self.weights_of(name) for name in backbone.split("+") if name}
             weights = "+".join(sorted(used)) or "none"
         num_folds = len(np.unique(self.protocol.folds[scores.rows]))
-        now = time.monotonic()
         row = {
             "system": system,
             "notebook": self.notebook,
             "split": f"{num_folds} of {self.protocol.num_folds} folds, out of fold",
             **summary,
             "seed": self.seed,
-            "seconds": round(now - self._last_record, 1),
+            "seconds": round(scores.seconds, 1),
             "backbone": backbone,
             "weights": weights,
             "data": self.dataset.name,
             "profile": self.profile,
             "protocol": protocol,
         }
-        self._last_record = now
         submission.write(self.out_dir / f"{system}.csv", self.dataset.candidates, scores.test)
         self._save_scores(system, scores)
         results.write(self.out_dir, [row])
@@ -258,7 +261,8 @@ class Experiment:
                 and stored["data"] == f"{self.dataset.name} {self.profile}"
             ):
                 raise KeyError(f"The scores of {system!r} belong to another data set or seed.")
-            return Scores(stored["oof"], stored["test"], stored["rows"])
+            arrays = (stored[name] for name in ("oof", "test", "rows"))
+            return Scores(*arrays, seconds=float(stored["seconds"]))
 
     def recorded(self) -> list[str]:
         """Names of the systems with scores of this data set and protocol, as in `results.json`."""
@@ -286,9 +290,7 @@ class Experiment:
         beside = _made(path.parent) / f".{system}.npz"
         np.savez_compressed(
             beside,
-            oof=scores.oof,
-            test=scores.test,
-            rows=scores.rows,
+            **dataclasses.asdict(scores),
             candidates=self.protocol.candidates,
             candidate_index=self.dataset.candidate_index,
             data=f"{self.dataset.name} {self.profile}",
