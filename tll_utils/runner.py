@@ -108,6 +108,7 @@ def _execute_one(notebook, path: Path, environ: dict[str, str], bar: tqdm) -> No
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,  # wall times would change the file on every run
         store_widget_state=False,  # nor does a bar that is long done belong into it
+        extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens locally
         on_cell_start=on_start,
         on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
     )
