@@ -6,6 +6,7 @@ Both roads run `distribute.fit` on the graphs of `models.dual` with the same hea
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -247,6 +248,8 @@ class HeadTraining:
 
     def __call__(self, train: np.ndarray, fold: int) -> Callable[..., np.ndarray]:
         """Trains on the pairs `train` and returns a scorer."""
+        # The graphs of the training before refer to themselves, and to a copy of the features.
+        gc.collect()
         fitted, held_out = training.hold_out(train, self.groups, seed=self.seed)
         # Rows beyond the last full batch wait for another epoch's order; few pairs, small batch.
         replicas = self.machine.num_replicas

@@ -6,6 +6,7 @@ Images are RGB in [0, 255] wherever they pass from one function to another.
 import functools
 import importlib.util
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -204,7 +205,7 @@ def without_background(paths, cache_dir, *, method=None, progress=True):
     def cached(path):
         target = folder / f"{data.content_hash(path)}.png"
         if not target.is_file():
-            beside = target.with_suffix(f".{os.getpid()}.{hash(path)}.part")
+            beside = target.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
             cut = remove_background(data.read_image(path), method=method)
             Image.fromarray(cut).save(beside, format="PNG", compress_level=1)
             beside.replace(target)
