@@ -153,9 +153,9 @@ model = dual.candidate_model(dual.feature_head((5, 4), units=6), num_candidates=
 model.compile("adam", losses.CandidateSoftmaxLoss())
 rng = np.random.default_rng(0)
 inputs = {"query": rng.normal(size=(32, 9)), "candidates": rng.normal(size=(32, 3, 9))}
-inputs["candidates"][:, 1] = inputs["query"]
-history = model.fit(inputs, np.full(32, 1), epochs=3, verbose=0).history["loss"]
-assert np.isfinite(history).all() and history[-1] < history[0], history
+inputs["candidates"][:, 1] += inputs["query"]  # only faintly alike: there is much to learn
+history = model.fit(inputs, np.full(32, 1), epochs=20, verbose=0).history["loss"]
+assert np.isfinite(history).all() and history[-1] < 0.8 * history[0], history
 """
     environ = {**os.environ, "KERAS_BACKEND": "jax"}
     run = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
