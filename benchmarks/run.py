@@ -4,6 +4,9 @@ Uses the data set in TLL_DATA_DIR, else draws the sample data; how long an image
 neither. All figures are ratios or come from one run on one machine.
 """
 
+from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
+
+# isort: split
 import argparse
 import json
 import subprocess

@@ -4,6 +4,9 @@ Each GPU of each machine embeds its share of the images; see README.md beside th
 start again: what is stored is not computed a second time.
 """
 
+from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
+
+# isort: split
 import argparse
 import functools
 

@@ -4,6 +4,9 @@ The same command runs on a CPU, one GPU, several GPUs, several machines and a TP
 beside this file. Ctrl-C and start again: it goes on after the last finished epoch.
 """
 
+from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
+
+# isort: split
 import argparse
 
 import keras
