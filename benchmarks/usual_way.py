@@ -28,15 +28,20 @@ def score(model, query, candidates):
 
 def main():
     job = json.load(sys.stdin)
+    start = time.perf_counter()
     model = keras.applications.MobileNetV2(
         include_top=False, pooling="avg", weights=job["weights"], input_shape=(224, 224, 3)
     )
-    score(model, *job["queries"][0])  # compiles; not counted
-    start = time.perf_counter()
+    score(model, *job["queries"][0])  # compiles
+    ready = time.perf_counter()
     scores = [score(model, query, candidates).tolist() for query, candidates in job["queries"]]
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"seconds": seconds, "scores": scores, "peak_gib": peak}))
+    answer = {
+        "seconds_to_build": ready - start,
+        "seconds": time.perf_counter() - ready,
+        "scores": scores,
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

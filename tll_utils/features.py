@@ -6,6 +6,7 @@ changed weight file, another size or a mirrored image simply find nothing there 
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import json
@@ -174,6 +175,7 @@ class BatchEmbedder:
 
     Attributes:
         batch_size: Int, how many images to embed at a time.
+        num_threads: Int, how many batches to embed side by side.
 
     Call arguments:
         batch: RGB in [0, 255], float32 of shape `(batch, height, width, 3)`.
@@ -192,6 +194,7 @@ class BatchEmbedder:
             pixels, {key: POOLINGS[pool](maps[tap]) for key, (tap, pool) in wanted.items()}
         )
         self.batch_size = _suitable_batch_size(network.get_layer(backbone))
+        self.num_threads = _suitable_num_threads()
         self._call = _with_constant_weights(model)
 
     def __call__(self, batch) -> dict[str, Any]:
@@ -225,6 +228,14 @@ def _suitable_batch_size(network: keras.Model) -> int:
         return 32
     largest = max(math.prod(layer.output.shape[1:]) for layer in network.layers)
     return max(1, min(32, 2**25 // (4 * largest)))
+
+
+def _suitable_num_threads() -> int:
+    """Two on a CPU: while one batch is in an operation that keeps one core busy, and many small
+    ones are such, the other batch has the rest. A GPU is kept busy by one; JAX promises nothing.
+    """
+    is_cpu = not tf.config.list_physical_devices("GPU")
+    return 2 if is_cpu and keras.backend.backend() == "tensorflow" else 1
 
 
 # ---------------------------------------------------------------------------------------------
@@ -296,14 +307,18 @@ def embed_files(paths, embed_batch, *, size, batch_size=None, bar=None):
     dataset = images.read(paths, lambda path: images.decode(path, size=size))
     dataset = dataset.batch(batch_size).prefetch(4)
     done, pending = 0, []
+
+    def to_features(batch):
+        return {key: np.asarray(rows) for key, rows in embed_batch(batch).items()}
+
     try:
-        for batch in dataset:
-            features = {key: np.asarray(rows) for key, rows in embed_batch(batch).items()}
-            _require_finite(features, paths[done : done + len(batch)])
-            done += len(batch)
+        for features in _map_in_threads(to_features, dataset, embed_batch.num_threads):
+            count = len(next(iter(features.values())))
+            _require_finite(features, paths[done : done + count])
+            done += count
             pending.append(features)
             if bar is not None:
-                bar.update(len(batch))
+                bar.update(count)
             if len(pending) * batch_size >= SHARD_IMAGES:
                 yield _joined(pending)
                 pending = []
@@ -314,6 +329,18 @@ def embed_files(paths, embed_batch, *, size, batch_size=None, bar=None):
         raise
     if pending:
         yield _joined(pending)
+
+
+def _map_in_threads(function, items, num_threads):
+    """Yields `function(item)` in order; like `Executor.map`, but takes few items ahead."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        running = collections.deque()
+        for item in items:
+            running.append(pool.submit(function, item))
+            if len(running) > num_threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def _joined(batches):
