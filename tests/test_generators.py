@@ -133,6 +133,20 @@ def test_dataset_is_drawn_anew_each_epoch_and_resumes_at_any():
     np.testing.assert_array_equal(orders[2], resumed)
 
 
+def test_augmentation_draws_from_a_stream_of_its_own():
+    seen = []
+    data = generators.dataset(
+        generators.pairs(POOL, seed=4),
+        generators.fetch_pairs(LEFT, RIGHT),
+        batch_size=12,
+        epoch=generators.Epoch(3),
+        augment=lambda images, rng: seen.append(rng.random()) or images,
+        seed=4,
+    )
+    assert len(list(data)) == len(seen) == 1
+    assert seen[0] != np.random.default_rng((4, 3)).random()  # that of the pairs
+
+
 def test_augmentation_takes_every_image_on_its_own():
     flatten = lambda images, rng: images * (np.arange(24) % 2)[:, None, None, None]  # noqa: E731
     data = generators.dataset(

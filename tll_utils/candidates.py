@@ -113,12 +113,11 @@ def draw_rows(
         candidates: Int `(n, m)` pairs whose right images are offered; `(n,)` without m.
         place: Int `(n,)`, which of them is the match.
     """
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(pairs))
+    order = np.random.default_rng([seed, epoch, 0]).permutation(len(pairs))
     if num_candidates is None:
         return pairs[order], pairs[order], np.arange(len(pairs)) % batch_size
     chosen, place = scoring.draw_candidates(
-        np.zeros(len(pairs), int), m=num_candidates, seed=[seed, epoch], groups=groups[pairs]
+        np.zeros(len(pairs), int), m=num_candidates, seed=[seed, epoch, 1], groups=groups[pairs]
     )
     return pairs[order], pairs[chosen[order]], place[order]
 

@@ -190,7 +190,7 @@ def dataset(draw, fetch, *, batch_size, epoch, augment=None, seed=0, drop_remain
 
     def batches_of_epoch():
         drawn = draw(epoch.number)
-        rng = np.random.default_rng((seed, epoch.number))
+        rng = np.random.default_rng((seed, epoch.number, 1))  # not the stream that `draw` uses
         for start in range(0, num_batches * batch_size, batch_size):
             inputs, targets = fetch(*(rows[start : start + batch_size] for rows in drawn))
             yield _each(augment, inputs, rng) if augment else inputs, targets
