@@ -1,5 +1,10 @@
 """Running notebooks: what is saved, and how a failure reads."""
 
+import os
+import signal
+import threading
+import time
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -44,3 +49,24 @@ def test_execute_says_so_when_the_kernel_dies(tmp_path):
     dead = write_notebook(tmp_path / "01_dead.ipynb", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(NotebookError, match=r"(?s)01_dead: code cell 1 of 1.*the kernel died"):
         runner.execute([dead], tmp_path / "out", {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_execute_can_be_stopped_and_keeps_what_ran(tmp_path, number):
+    flag = tmp_path / "reached"
+    slow = write_notebook(
+        tmp_path / "01_slow.ipynb",
+        "print('done')",
+        f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(20)",
+    )
+
+    def stop_when_reached():
+        while not flag.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop_when_reached, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        runner.execute([slow], tmp_path / "out", {})
+    kept = nbformat.read(tmp_path / "out" / "notebooks" / "01_slow.ipynb", as_version=4)
+    assert kept.cells[1].outputs[0].text == "done\n"

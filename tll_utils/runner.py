@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -93,11 +96,20 @@ def execute(notebooks: Sequence[Path], out_dir: Path, environ: dict[str, str]) -
 
 def _execute_one(notebook, path: Path, environ: dict[str, str], bar: tqdm) -> None:
     code_cells = _code_cells(notebook)
-    started = []
+    started, stops = [], []
 
     def on_start(cell, cell_index):
         if cell.cell_type == "code":
             started.append(cell)
+
+    def stop():
+        stops.append(asyncio.ensure_future(client.km.shutdown_kernel(now=True)))
+
+    def on_notebook_start(notebook):
+        # Nbclient would take Ctrl-C for the death of the kernel, and call that a failure.
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop)
 
     for cell in code_cells:
         cell.outputs, cell.execution_count = [], None
@@ -109,12 +121,15 @@ def _execute_one(notebook, path: Path, environ: dict[str, str], bar: tqdm) -> No
         record_timing=False,  # wall times would change the file on every run
         store_widget_state=False,  # nor does a bar that is long done belong into it
         extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens locally
+        on_notebook_start=on_notebook_start,
         on_cell_start=on_start,
         on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
     )
     try:
         client.execute(env=environ)
     except (CellExecutionError, DeadKernelError) as error:
+        if stops:
+            raise KeyboardInterrupt from None
         what = (
             f"{error.ename}: {error.evalue}"
             if isinstance(error, CellExecutionError)
