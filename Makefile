@@ -14,6 +14,7 @@ test: export TLL_PROFILE = quick
 test: export TLL_OUT_DIR = build/test
 test: export TQDM_DISABLE = 1
 test: .venv/installed lint
+	rm -rf build/test  # else what an earlier version trained would be found and tested
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m pytest -x --nbval-lax --nbval-current-env notebooks
 
@@ -29,6 +30,7 @@ lint: .venv/installed
 
 # Re-executes the committed notebooks on the sample data.
 notebooks: .venv/installed
+	rm -rf build/notebooks
 	$(BIN)/python -m tll_utils run --profile quick --out build/notebooks
 	cp build/notebooks/notebooks/*.ipynb notebooks/
 
