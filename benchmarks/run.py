@@ -69,8 +69,6 @@ def compare_pipeline(paths, job):
     seconds = run("our_way.py", "pipeline", **job, paths=paths, turns=3)
     print(f"\nFiles against tensors in memory, {len(paths)} images, three turns each")
     verdict("of the network's throughput", seconds["memory"] / seconds["files"], at_least=0.9)
-    share = seconds["memory_in_threads"] / seconds["files"]
-    print(f"  {share:.2f} of its throughput where tensors, too, are embedded two batches at a time")
 
 
 def show_scaling(paths, counts, job):

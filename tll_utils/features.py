@@ -231,8 +231,9 @@ def _suitable_batch_size(network: keras.Model) -> int:
 
 
 def _suitable_num_threads() -> int:
-    """Two on a CPU: while one batch is in an operation that keeps one core busy, and many small
-    ones are such, the other batch has the rest. A GPU is kept busy by one; JAX promises nothing.
+    """Two on a CPU: many operations keep one core busy, and the other batch uses the rest.
+
+    One keeps a GPU busy. With JAX, nothing says that a model may be called from two threads.
     """
     is_cpu = not tf.config.list_physical_devices("GPU")
     return 2 if is_cpu and keras.backend.backend() == "tensorflow" else 1

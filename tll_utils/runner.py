@@ -103,6 +103,7 @@ def _execute_one(notebook, path: Path, environ: dict[str, str], bar: tqdm) -> No
             started.append(cell)
 
     def stop():
+        # Kept in a list, or the task could be collected before it has run.
         stops.append(asyncio.ensure_future(client.km.shutdown_kernel(now=True)))
 
     def on_notebook_start(notebook):
