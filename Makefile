@@ -1,16 +1,21 @@
-# make run · make test · make bench · make lint
+# make run · test · lint · bench · smoke · notebooks · test-wheel · test-colab
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test bench lint notebooks
+.PHONY: run test lint bench smoke notebooks test-wheel test-colab
 
+# Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
 run: .venv/installed
 	$(BIN)/python -m tll_utils run --profile $(PROFILE)
 
 # The notebooks are checked on the sample data, whatever data set the environment names.
 test: export TLL_DATA_DIR =
 test: export TLL_PROFILE = quick
+test: export TLL_BACKBONES =
+test: export TLL_WEIGHTS =
+test: export TLL_SEED =
+test: export TLL_SMOKE =
 test: export TLL_OUT_DIR = build/test
 test: export TQDM_DISABLE = 1
 test: .venv/installed lint
@@ -18,23 +23,40 @@ test: .venv/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m pytest -x --nbval-lax --nbval-current-env notebooks
 
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/pair_pipeline.py
 	$(BIN)/python benchmarks/head_training.py
 	$(BIN)/python benchmarks/dual_step.py
 
-lint: .venv/installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# Every system of every notebook in the full profile, with sizes clipped and random weights.
+smoke: export TLL_SMOKE = 1
+smoke: export TLL_DATA_DIR =
+smoke: export TLL_BACKBONES =
+smoke: .venv/installed
+	rm -rf build/smoke
+	$(BIN)/python -m tll_utils run --profile full --weights random --out build/smoke
 
 # Re-executes the committed notebooks on the sample data.
+notebooks: export TLL_DATA_DIR =
+notebooks: export TLL_BACKBONES =
 notebooks: .venv/installed
-	rm -rf build/notebooks
-	$(BIN)/python -m tll_utils run --profile quick --out build/notebooks
+	$(BIN)/python -m tll_utils run --profile quick --seed 0 --out build/notebooks
 	cp build/notebooks/notebooks/*.ipynb notebooks/
 
-.venv/installed: requirements.txt pyproject.toml
+# Minutes each, and a download of the libraries: not part of make test.
+test-wheel:
+	PYTHON=$(PYTHON) PIP_ARGS="-c $(CURDIR)/constraints.txt" .ci/test-wheel
+
+test-colab:
+	PYTHON=$(PYTHON) .ci/test-versions colab
+
+.venv/installed: requirements.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt

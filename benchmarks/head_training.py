@@ -4,49 +4,72 @@ An epoch on images sends every left and right through the frozen backbone, whose
 changes. Weights don't matter for time, so random ones do, and random features.
 """
 
-from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
-
-# isort: split
+import argparse
 import time
+from types import SimpleNamespace
 
+import keras
 import numpy as np
+from keras import layers as keras_layers
 
-from tll_utils import adaption, backbones
+import tll_utils as tll
+from tll_utils import generators, layers, losses, training
+from tll_utils.features import backbones
 
-NUM_PAIRS, NUM_FEATURES = 1600, 256
-BACKBONE, TIMED_BATCHES, BATCH_SIZE = "mobilenet_v2", 6, 32
-SETTINGS = adaption.HeadSettings(epochs=40)
+NUM_FEATURES, BATCH_SIZE = 256, 256
+BACKBONE, TIMED_BATCHES, IMAGES_PER_BATCH = "mobilenet_v2", 6, 32
 
 
-def seconds_of_head() -> tuple[float, float]:
+def in_batch_model() -> keras.Model:
+    """The adaptation head of notebook 04: dropout, a linear map, length 1."""
+    head = keras.Sequential(
+        [
+            keras.Input((NUM_FEATURES,)),
+            keras_layers.Dropout(0.3),
+            keras_layers.Dense(256, use_bias=False, kernel_initializer="orthogonal"),
+            keras_layers.UnitNormalization(),
+        ]
+    )
+    pair = keras.Input((2, NUM_FEATURES))
+    model = tll.Model(pair, layers.Branches(head)(pair))
+    model.compile(keras.optimizers.AdamW(3e-4), losses.InBatchSoftmaxLoss(temperature=0.2))
+    return model
+
+
+def seconds_of_head(num_pairs: int, epochs: int) -> tuple[float, float]:
     """The whole training, and one epoch of it without what happens once."""
     rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(2, NUM_PAIRS, NUM_FEATURES)).astype("float32")
-    seconds = {}
-    for epochs in (1, 1 + SETTINGS.epochs):
-        settings = adaption.HeadSettings(epochs=epochs)
+    left, right = rng.normal(size=(2, num_pairs, NUM_FEATURES)).astype("float32")
+    views, seconds = SimpleNamespace(left=left, right=right), {}
+    for count in (1, 1 + epochs):
+        batches = generators.matches(views, np.arange(num_pairs), batch_size=BATCH_SIZE)
         start = time.perf_counter()
-        adaption.train_head(left, right, settings)
-        seconds[epochs] = time.perf_counter() - start
-    whole = seconds[1 + SETTINGS.epochs]
-    return whole, (whole - seconds[1]) / SETTINGS.epochs
+        training.fit(in_batch_model(), batches, epochs=count)
+        seconds[count] = time.perf_counter() - start
+    whole = seconds[1 + epochs]
+    return whole, (whole - seconds[1]) / epochs
 
 
-def seconds_of_backbone() -> float:
+def seconds_of_backbone(num_pairs: int) -> float:
     """One pass of all images, from a few batches that are in memory already."""
     model = backbones.build(BACKBONE, weights="random")
-    images = np.zeros((BATCH_SIZE, *model.input_shape[1:]), "float32")
+    images = np.zeros((IMAGES_PER_BATCH, *model.input_shape[1:]), "float32")
     model.predict_on_batch(images)
     start = time.perf_counter()
     for _ in range(TIMED_BATCHES):
         model.predict_on_batch(images)
-    return (time.perf_counter() - start) / (TIMED_BATCHES * BATCH_SIZE) * 2 * NUM_PAIRS
+    per_image = (time.perf_counter() - start) / (TIMED_BATCHES * IMAGES_PER_BATCH)
+    return per_image * 2 * num_pairs
 
 
 def main() -> None:
-    whole, epoch = seconds_of_head()
-    images = seconds_of_backbone()
-    print(f"Head on stored features, {NUM_PAIRS} pairs, {SETTINGS.epochs} epochs: {whole:.1f} s")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=1600)
+    parser.add_argument("--epochs", type=int, default=40)
+    options = parser.parse_args()
+    whole, epoch = seconds_of_head(options.pairs, options.epochs)
+    images = seconds_of_backbone(options.pairs)
+    print(f"Head on stored features, {options.pairs} pairs, {options.epochs} epochs: {whole:.1f} s")
     print(f"One epoch: {epoch:.3f} s; the frozen {BACKBONE} on its images: {images:.1f} s")
     print(f"Stored features are {images / epoch:.0f} times as fast per epoch (wanted: 100)")
 

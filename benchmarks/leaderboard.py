@@ -1,7 +1,9 @@
 """Writes the leaderboard of a finished run into the README: no figure there is typed by hand.
 
-python benchmarks/leaderboard.py OUT      copies OUT/results.json here, then rewrites the table
-python benchmarks/leaderboard.py          rewrites the table from the copy
+python benchmarks/leaderboard.py OUT      copies OUT/results.json here, then rewrites the tables
+python benchmarks/leaderboard.py          rewrites the tables from the copy
+
+The README shows the best rows, LEADERBOARD.md all of them.
 """
 
 import json
@@ -9,9 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
+from tll_utils.scoring import leaderboard
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results_tll_cpu.json"
-README = HERE.parent / "README.md"
+PAGES = {HERE.parent / "README.md": 12, HERE / "LEADERBOARD.md": None}  # rows; None = all
 START, END = "<!-- leaderboard -->", "<!-- /leaderboard -->"
 
 
@@ -31,7 +35,7 @@ def markdown_table(rows: list[dict]) -> str:
 
 
 def with_table(text: str, rows: list[dict]) -> str:
-    """Returns the README's text with the table between its two marks renewed."""
+    """Returns a page's text with the table between its two marks renewed."""
     head, _, rest = text.partition(START)
     _, _, tail = rest.partition(END)
     return f"{head}{START}\n{markdown_table(rows)}\n{END}{tail}"
@@ -39,12 +43,14 @@ def with_table(text: str, rows: list[dict]) -> str:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        rows = json.loads((Path(sys.argv[1]) / "results.json").read_text(encoding="utf-8"))
+        rows = leaderboard.read(sys.argv[1])
         if {(row["data"], row["profile"]) for row in rows} != {("tll", "cpu")}:
             sys.exit("The README shows the cpu profile on the course data; this run is another.")
         shutil.copyfile(Path(sys.argv[1]) / "results.json", RESULTS)
-    rows = json.loads(RESULTS.read_text(encoding="utf-8"))
-    README.write_text(with_table(README.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    rows = sorted(json.loads(RESULTS.read_text(encoding="utf-8")), key=lambda row: -row["top_2"])
+    for page, count in PAGES.items():
+        text = with_table(page.read_text(encoding="utf-8"), rows[:count])
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

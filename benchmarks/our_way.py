@@ -8,13 +8,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
-
-# isort: split
 import numpy as np
-import tensorflow as tf
 
 from tll_utils import features, images, scoring
+from tll_utils.features import embedding, fronts
 
 BACKBONE, KEY, SIZE = "mobilenet_v2", "out_relu/avg", (224, 224)
 
@@ -23,7 +20,7 @@ def embed(job, paths):
     rows = features.embed(
         paths,
         BACKBONE,
-        taps=["out_relu"],
+        keys=[KEY],
         weights=job["weights"],
         store_dir=job["store_dir"],
         progress=False,
@@ -46,20 +43,17 @@ def pipeline(job):
 
     The tensors, too, go through it as many batches at a time as suits it.
     """
-    embed_batch = features.BatchEmbedder(BACKBONE, [KEY], weights=job["weights"])
-    paths, size = job["paths"], embed_batch.batch_size
-    batches = [
-        tf.stack([images.decode(path, size=SIZE) for path in paths[i : i + size]])
-        for i in range(0, 16 * size, size)
-    ]
+    embedder = embedding.Embedder(fronts.Tap(BACKBONE, job["weights"], SIZE, False, KEY, 0), [KEY])
+    paths, size = job["paths"], embedder.batch_size
+    batches = list(images.stream(paths[: 16 * size], size=SIZE, batch_size=size))
     batches = [batches[i % len(batches)] for i in range(len(paths) // size)]
     seconds = {"files": 0.0, "memory": 0.0}
     for turn in range(1 + job["turns"]):
         start = time.perf_counter()
-        with ThreadPoolExecutor(embed_batch.num_threads) as pool:
-            list(pool.map(lambda batch: embed_batch(batch)[KEY].numpy(), batches))
+        with ThreadPoolExecutor(embedder.num_threads) as pool:
+            list(pool.map(lambda batch: np.asarray(embedder(batch)[KEY]), batches))
         middle = time.perf_counter()
-        for _ in features.embed_files(paths, embed_batch, size=SIZE):
+        for _ in embedding.embed_files(paths, embedder):
             pass
         if turn:  # the first turn warms up
             seconds["memory"] += middle - start

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from PIL import Image
@@ -60,21 +61,19 @@ def usual_way(left: list[Path], right: list[Path]) -> dict[str, float]:
 
 
 def our_way(left: list[Path], right: list[Path]) -> dict[str, float]:
-    from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
-
-    # isort: split
     from tll_utils import generators, images
 
     before = megabytes()
     sides = [images.load_all(paths, size=SIZE, progress=False) for paths in (left, right)]
-    batches = generators.dataset(
-        generators.pairs(np.arange(NUM_PAIRS), num_negatives=NUM_NEGATIVES),
-        generators.fetch_pairs(*sides),
+    pairs = generators.pairs(
+        SimpleNamespace(left=sides[0], right=sides[1]),
+        np.arange(NUM_PAIRS),
+        groups=np.arange(NUM_PAIRS),
+        num_negatives=NUM_NEGATIVES,
         batch_size=BATCH_SIZE,
-        epoch=generators.Epoch(),
         augment=images.augmenter(rotation=TURN_DEGREES / 360),
     )
-    batches = (pairs for pairs, _ in batches.as_numpy_iterator())
+    batches = (pairs[index][0] for index in range(len(pairs)))
     return {"speed": images_per_second(batches), "peak": megabytes() - before}
 
 

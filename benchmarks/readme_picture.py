@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tll_utils import data, plots, sample
+from tll_utils import data, images, plots
+from tll_utils.data import sample
 
 PICTURE = Path(__file__).resolve().parents[1] / "notebooks" / "images" / "sample_pairs.png"
 PAIRS_PER_KIND = 3
@@ -14,8 +15,8 @@ def main() -> None:
     lefts, rights = [], []
     for kind in sample.KINDS:
         rows = [row for row, name in enumerate(dataset.pairs["left"]) if kinds[name] == kind]
-        lefts += [data.read_image(dataset.left_paths[row]) for row in rows[:PAIRS_PER_KIND]]
-        rights += [data.read_image(dataset.right_paths[row]) for row in rows[:PAIRS_PER_KIND]]
+        lefts += [images.read_image(dataset.left_paths[row]) for row in rows[:PAIRS_PER_KIND]]
+        rights += [images.read_image(dataset.right_paths[row]) for row in rows[:PAIRS_PER_KIND]]
     titles = [kind for kind in sample.KINDS for _ in range(PAIRS_PER_KIND)]
     figure = plots.pair_grid(lefts, rights, titles=titles, columns=PAIRS_PER_KIND)
     PICTURE.parent.mkdir(exist_ok=True)

@@ -4,9 +4,6 @@ Uses the data set in TLL_DATA_DIR, else draws the sample data; how long an image
 neither. All figures are ratios or come from one run on one machine.
 """
 
-from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
-
-# isort: split
 import argparse
 import json
 import subprocess
@@ -16,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tll_utils import backbones, data, sample
+from tll_utils import data
+from tll_utils.data import sample
+from tll_utils.errors import WeightsNotFound
+from tll_utils.features import weights as weight_files
 from tll_utils.settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -105,8 +105,8 @@ def run(script, *arguments, **job):
 
 def find_weights():
     try:
-        return str(backbones.find_weights("mobilenet_v2"))
-    except backbones.WeightsNotFound:
+        return str(weight_files.find_weights("mobilenet_v2"))
+    except WeightsNotFound:
         return None
 
 

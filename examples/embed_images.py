@@ -1,50 +1,48 @@
-"""Fills the store of features on all devices and machines, for the notebooks to find.
+"""Fills the store of features for the notebooks to find; several processes share the work.
 
-Each GPU of each machine embeds its share of the images; see README.md beside this file. Ctrl-C and
-start again: what is stored is not computed a second time.
+Start it once per GPU or machine, each with a share of its own and all with the same output folder;
+see README.md beside this file. Ctrl-C and start again: what is stored is not computed twice.
 """
 
-from tll_utils import quiet  # noqa: F401  first, so that TensorFlow loads in silence
-
-# isort: split
 import argparse
-import functools
 
-from tll_utils import backbones, data, distribute, features
+from tll_utils import data, features
+from tll_utils.features import backbones
 from tll_utils.settings import Settings
 
 
-def parse():
+def share(text: str) -> tuple[int, int]:
+    """Reads `2/4` as the second of four shares."""
+    index, count = (int(part) for part in text.split("/"))
+    if not 1 <= index <= count:
+        raise argparse.ArgumentTypeError(f"expected 1/1, 1/2, 2/2, … Received: {text}")
+    return index - 1, count
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", nargs="+", default=["resnet50", "vgg19"])
+    parser.add_argument("--share", type=share, default=(0, 1), metavar="1/2")
     parser.add_argument("--limit", type=int, help="use only so many images, to try things out")
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     options, settings = parse(), Settings.from_environment()
-    # First: it must come before TensorFlow runs anything. What is stored is float32.
-    machine = distribute.choose(mixed_precision=False)
-    dataset = data.load(data.find(settings.data_dir))
-    paths = [
-        *dataset.left_paths, *dataset.right_paths, *dataset.query_paths, *dataset.gallery_paths
-    ][: options.limit]  # fmt: skip
+    dataset = data.load(data.find(settings.data_dir), seed=settings.seed)
+    sides = (dataset.left_paths, dataset.right_paths, dataset.query_paths, dataset.gallery_paths)
+    index, count = options.share
+    paths = [path for side in sides for path in side][: options.limit][index::count]
     for name in options.backbones:
-        weights = backbones.resolve_weights(
-            name, weights=settings.weights, profile=settings.profile
-        )
-        embed = functools.partial(
-            features.embed,
-            backbone=name,
-            weights=weights,
+        found = features.embed(
+            paths,
+            name,
+            weights=backbones.resolve_weights(name, weights=settings.weights),
             keys=features.standard_keys(name),
             store_dir=settings.out_dir / "features",
             seed=settings.seed,
-            progress=machine.is_chief,
         )
-        shapes = distribute.embed_in_shares(machine, embed, paths)
-        if machine.is_chief:
-            print(f"{name}: {len(paths)} images, {len(shapes)} kinds of features")
+        print(f"{name}: {len(paths)} images, {len(found)} kinds of features")
 
 
 if __name__ == "__main__":

@@ -1,169 +1,289 @@
 """What is drawn, that it is drawn anew each epoch, and that it can be drawn again."""
 
+import types
+
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tll_utils import generators
+from tll_utils.mining import Mining
 
 POOL = np.array([2, 3, 5, 8, 9, 11])
+ALONE = np.arange(12)  # groups in which nothing is a near-duplicate
 LEFT = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((12, 2, 2, 3), np.uint8)
-RIGHT = LEFT + 100
+VIEWS = types.SimpleNamespace(left=LEFT, right=LEFT + 100)  # image i is all i; its match 100 + i
+
+MAKERS = {
+    "pairs": lambda **o: generators.pairs(VIEWS, POOL, groups=ALONE, **{"batch_size": 4, **o}),
+    "triplets": lambda **o: generators.triplets(
+        VIEWS, POOL, groups=ALONE, **{"batch_size": 4, **o}
+    ),
+    "matches": lambda **o: generators.matches(
+        VIEWS, POOL, **{"batch_size": 4, "drop_remainder": False, **o}
+    ),
+    "candidate_sets": lambda **o: generators.candidate_sets(
+        VIEWS, POOL, groups=ALONE, **{"m": 3, "batch_size": 4, **o}
+    ),
+    "translations": lambda **o: generators.translations(
+        VIEWS.right, VIEWS.left, POOL, **{"batch_size": 4, **o}
+    ),
+}
+makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+def numbers(batches, epoch=0):
+    """What an epoch shows, as the numbers of its images, and the targets."""
+    batches.epoch = epoch
+    drawn = [batches[i] for i in range(batches.num_batches)]
+    return tuple(np.concatenate(part) for part in zip(*drawn, strict=True))
+
+
+def places(batches, epoch=0):
+    """`numbers`, with one number in place of each image."""
+    inputs, targets = numbers(batches, epoch)
+    return inputs[..., 0, 0, 0].astype(int), targets
+
 
 groupings = st.lists(st.integers(0, 3), min_size=8, max_size=8).filter(
     lambda groups: max(map(groups.count, groups)) <= 4
 )
 
 
-@given(groupings, st.integers(0, 5))
+# -- what is drawn ---------------------------------------------------------------------------------
+
+
+@given(groupings, st.integers(0, 5), st.permutations(range(12)))
 @settings(max_examples=40, deadline=None)
-def test_no_generator_pairs_anchor_with_its_own_group(groups, epoch):
-    groups, pool = np.array(groups), np.arange(8)
-    left, right, label = generators.pairs(pool, num_negatives=2, groups=groups)(epoch)
+def test_no_generator_pairs_an_anchor_with_its_own_group_or_leaves_the_pool(groups, epoch, order):
+    pool, groups = np.array(order)[:8], np.concatenate([groups, [0, 1, 2, 3]])
+    groups = groups[np.argsort(order)]
+    options = {"groups": groups, "batch_size": 5}
+    x, label = places(generators.pairs(VIEWS, pool, num_negatives=2, **options), epoch)
+    left, right = x[:, 0], x[:, 1] - 100
     assert (groups[left] != groups[right])[label == 0].all()
-    anchor, positive, negative = generators.triplets(pool, groups=groups)(epoch)
-    assert (anchor == positive).all() and (groups[anchor] != groups[negative]).all()
-    query, candidates, place = generators.candidate_sets(pool, m=4, groups=groups)(epoch)
+    assert (left == right)[label == 1].all() and label.sum() == 8
+    assert set(left) == set(pool) and set(right) <= set(pool)
+
+    x, _ = places(generators.triplets(VIEWS, pool, **options), epoch)
+    assert sorted(x[:, 0]) == sorted(pool) and (x[:, 0] == x[:, 1] - 100).all()
+    assert (groups[x[:, 0]] != groups[x[:, 2] - 100]).all() and set(x[:, 2] - 100) <= set(pool)
+
+    x, place = places(generators.candidate_sets(VIEWS, pool, m=4, **options), epoch)
+    query, candidates = x[:, 0], x[:, 1:] - 100
     same = groups[candidates] == groups[query][:, None]
     assert (same.sum(axis=1) == 1).all() and (same.argmax(axis=1) == place).all()
+    assert (candidates[np.arange(8), place] == query).all() and set(candidates.ravel()) <= set(pool)
 
 
 def test_pairs_hold_each_match_once_and_n_different_negatives():
-    left, right, label = generators.pairs(POOL, num_negatives=3)(0)
-    assert label.dtype == np.float32
+    x, label = places(MAKERS["pairs"](num_negatives=3))
+    left, right = x[:, 0], x[:, 1] - 100
+    assert label.dtype == np.float32 and len(x) == 24
     np.testing.assert_array_equal(np.sort(left[label == 1]), POOL)
-    np.testing.assert_array_equal(left[label == 1], right[label == 1])
-    assert set(right) <= set(POOL)
     for anchor in POOL:
         assert len(set(right[(left == anchor) & (label == 0)])) == 3
 
 
 def test_negatives_are_uniform_over_the_other_groups():
     groups = np.array([0, 1, 1, 2, 0])
-    draw = generators.triplets(np.arange(5), groups=groups)
-    drawn = [n for e in range(600) for a, _, n in zip(*draw(e), strict=True) if a == 1]
-    counts = np.bincount(drawn, minlength=5)
+    batches = generators.triplets(VIEWS, np.arange(5), groups=groups, batch_size=5)
+    drawn = np.concatenate([places(batches, epoch)[0] for epoch in range(600)])
+    counts = np.bincount(drawn[drawn[:, 0] == 1, 2] - 100, minlength=5)
     assert counts[1] == counts[2] == 0
     assert (np.abs(counts[[0, 3, 4]] - 200) < 60).all()
 
 
 def test_place_of_the_match_is_spread_over_all_places():
-    draw = generators.candidate_sets(POOL, m=4)
-    places = np.concatenate([draw(epoch)[2] for epoch in range(50)])
-    assert (np.bincount(places, minlength=4) > 40).all()
+    found = [places(MAKERS["candidate_sets"](m=4), epoch)[1] for epoch in range(50)]
+    assert (np.bincount(np.concatenate(found), minlength=4) > 40).all()
 
 
-@pytest.mark.parametrize("make", [generators.pairs, generators.triplets, generators.candidate_sets])
-def test_draws_follow_from_seed_and_epoch_alone(make):
-    options = {"m": 3} if make is generators.candidate_sets else {}
-    draw, again = make(POOL, seed=1, **options), make(POOL, seed=1, **options)
-    draw(0)
-    for a, b in zip(draw(4), again(4), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert any((a != b).any() for a, b in zip(draw(4), draw(5), strict=True))
-    other = make(POOL, seed=2, **options)
-    assert any((a != b).any() for a, b in zip(draw(4), other(4), strict=True))
+def test_matches_are_the_pool_in_a_new_order_and_whole_batches_only():
+    x, _ = places(MAKERS["matches"](drop_remainder=False))
+    assert sorted(x[:, 0]) == POOL.tolist() and (x[:, 1] == x[:, 0] + 100).all()
+    batches = generators.matches(VIEWS, POOL, batch_size=4)
+    assert batches.num_batches == 1 and batches.drop_remainder
+
+
+def test_translations_scale_the_target():
+    x, target = numbers(MAKERS["translations"]())
+    assert x.dtype == np.uint8 and target.dtype == np.float32
+    np.testing.assert_allclose((x.astype(float) - 100) / 255, target, atol=1e-6)
+
+
+@makers
+def test_images_stay_bytes(make):
+    assert make()[0][0].dtype == np.uint8
+
+
+def test_features_are_drawn_like_images():
+    views = types.SimpleNamespace(left=np.eye(12, dtype=np.float32), right=-np.eye(12))
+    x, _ = generators.matches(views, POOL, batch_size=6)[0]
+    assert x.shape == (6, 2, 12) and set(x[:, 0].argmax(axis=1)) == set(POOL)
+
+
+# -- mined negatives -------------------------------------------------------------------------------
+
+MINED = np.array([[3, 5], [2, 5], [2, 3], [9, 11], [8, 11], [8, 9]])
 
 
 def test_mined_negatives_are_the_only_ones_drawn():
-    mined = np.array([[3, 5], [2, 5], [2, 3], [9, 11], [8, 11], [8, 9]])
-    left, right, label = generators.pairs(POOL, negatives=mined)(0)
-    for anchor, negative in zip(left[label == 0], right[label == 0], strict=True):
-        assert negative in mined[POOL.tolist().index(anchor)]
+    x, label = places(MAKERS["pairs"](negatives=MINED))
+    for anchor, negative in x[label == 0]:
+        assert negative - 100 in MINED[POOL.tolist().index(anchor)]
+
+
+@pytest.mark.parametrize("kind", ["pairs", "triplets"])
+def test_mining_is_drawn_from_as_soon_as_it_has_mined(kind):
+    found = iter([MINED[:, :1], MINED[:, 1:]])
+    mining = Mining(lambda epoch: next(found))
+    batches, any_right = MAKERS[kind](negatives=mining), MAKERS[kind]()
+    np.testing.assert_array_equal(places(batches)[0], places(any_right)[0])
+    for column in (0, 1):  # also within the same epoch: what was drawn before is out of date
+        mining.on_epoch_begin(0)
+        x, label = places(batches)
+        x = x[label == 0] if kind == "pairs" else x[:, [0, 2]]
+        assert dict(x) == dict(zip(POOL, MINED[:, column] + 100, strict=True))
+
+
+@pytest.mark.parametrize("mined", [np.arange(6)[::-1, None], POOL[:, None], [[3]] * 3 + [[7]] * 3])
+def test_mined_negatives_of_other_pairs_are_refused(mined):
+    with pytest.raises(ValueError, match=r"`indices\[rows\]` are the pairs"):
+        MAKERS["pairs"](negatives=np.array(mined))
 
 
 def test_a_pool_without_enough_negatives_is_refused():
     with pytest.raises(ValueError, match="5 rights outside its own group; 6 negatives"):
-        generators.pairs(POOL, num_negatives=6)
+        MAKERS["pairs"](num_negatives=6)
     with pytest.raises(ValueError, match="needs 2 mined negatives"):
-        generators.pairs(POOL, num_negatives=2, negatives=POOL[::-1])
+        MAKERS["pairs"](num_negatives=2, negatives=POOL[::-1])
+    with pytest.raises(ValueError, match="at least one example.*Received: 0 examples"):
+        generators.matches(VIEWS, np.array([], int), batch_size=4)
 
 
-def batches(draw, fetch, **options):
-    data = generators.dataset(draw, fetch, **{"epoch": generators.Epoch(), **options})
-    return data, list(data.as_numpy_iterator())
+# -- epochs ----------------------------------------------------------------------------------------
 
 
-def test_dataset_of_pairs_looks_up_the_drawn_images():
-    draw = generators.pairs(POOL)
-    data, drawn = batches(draw, generators.fetch_pairs(LEFT, RIGHT), batch_size=5)
-    assert len(data) == len(drawn) == 3
-    images = np.concatenate([x for x, _ in drawn])
-    assert images.shape == (12, 2, 2, 2, 3) and images.dtype == np.float32
-    left, right, label = draw(0)
-    np.testing.assert_array_equal(images[:, 0, 0, 0, 0], left)
-    np.testing.assert_array_equal(images[:, 1, 0, 0, 0], right + 100)
-    np.testing.assert_array_equal(np.concatenate([y for _, y in drawn]), label)
+@makers
+def test_draws_follow_from_seed_and_epoch_alone(make):
+    batches, again = make(seed=1), make(seed=1)
+    numbers(batches, 0)
+    for a, b in zip(numbers(batches, 4), numbers(again, 4), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (numbers(batches, 4)[0] != numbers(batches, 5)[0]).any()
+    assert (numbers(batches, 4)[0] != numbers(make(seed=2), 4)[0]).any()
 
 
-def test_dataset_of_triplets_and_candidates_have_their_shapes():
-    fetch = generators.fetch_triplets(LEFT, RIGHT)
-    _, [(images, _)] = batches(generators.triplets(POOL), fetch, batch_size=6)
-    assert images.shape == (6, 3, 2, 2, 3)
-    fetch = generators.fetch_candidates(LEFT, RIGHT)
-    _, [(images, place)] = batches(generators.candidate_sets(POOL, m=4), fetch, batch_size=6)
-    assert images.shape == (6, 5, 2, 2, 3)
-    rows = np.arange(6)
-    np.testing.assert_array_equal(images[rows, 0, 0, 0, 0], images[rows, 1 + place, 0, 0, 0] - 100)
+@makers
+def test_a_batch_can_be_asked_for_out_of_order(make):
+    batches, again = make(), make()
+    last = batches[1][0]
+    np.testing.assert_array_equal(again[0][0], batches[0][0])
+    np.testing.assert_array_equal(again[1][0], last)
 
 
-def test_dataset_of_translations_scales_the_target():
-    draw = generators.pairs(POOL, num_negatives=0)
-    fetch = generators.fetch_translations(RIGHT, LEFT)
-    _, [(source, target)] = batches(draw, fetch, batch_size=6)
-    np.testing.assert_allclose((source - 100) / 255, target, atol=1e-6)
+@makers
+def test_fixed_examples_are_those_of_epoch_0(make):
+    first = numbers(make(), 0)[0]
+    np.testing.assert_array_equal(numbers(make(fixed=True), 3)[0], first)
 
 
-def test_dataset_is_drawn_anew_each_epoch_and_resumes_at_any():
-    epoch = generators.Epoch()
-    make = lambda epoch: generators.dataset(  # noqa: E731
-        generators.pairs(POOL),
-        generators.fetch_pairs(LEFT, RIGHT),
-        batch_size=12,
-        epoch=epoch,
-        augment=lambda images, rng: images + rng.integers(100, dtype=np.uint8),
-    )
-    data, orders = make(epoch), []
-    for number in range(3):
-        epoch.on_epoch_begin(number)
-        orders.append(next(data.as_numpy_iterator())[0])
-    assert (orders[0] != orders[1]).any()
-    resumed = next(make(generators.Epoch(2)).as_numpy_iterator())[0]
-    np.testing.assert_array_equal(orders[2], resumed)
+@makers
+def test_batches_are_whole_but_for_the_last_which_may_be_dropped(make):
+    rows = 12 if make is MAKERS["pairs"] else 6
+    for size in (1, 4, 5, 100):
+        sizes = [len(x) for x, _ in list(make(batch_size=size))]
+        assert sum(sizes) == rows and set(sizes[:-1]) <= {size} and sizes[-1] <= size
+        kept = make(batch_size=size, drop_remainder=True)
+        assert {len(x) for x, _ in list(kept)} == {min(size, rows)}
+        assert kept.size == rows // min(size, rows) * min(size, rows)
+
+
+def brighter(images, rng):
+    return images + rng.integers(100, size=(len(images), 1, 1, 1), dtype=np.uint8)
+
+
+def test_augmentation_changes_images_one_by_one_and_follows_from_the_batch():
+    plain, augmented = numbers(MAKERS["triplets"]())[0], MAKERS["triplets"](augment=brighter)
+    changed = numbers(augmented)[0]
+    assert changed.shape == plain.shape
+    assert len(np.unique(changed.astype(int) - plain)) > 6
+    np.testing.assert_array_equal(numbers(MAKERS["triplets"](augment=brighter))[0], changed)
+    by = [(numbers(augmented, e)[0].astype(int) - numbers(MAKERS["triplets"](), e)[0]).tolist()
+          for e in (0, 1)]  # fmt: skip
+    assert by[0] != by[1]
 
 
 def test_augmentation_draws_from_a_stream_of_its_own():
     seen = []
-    data = generators.dataset(
-        generators.pairs(POOL, seed=4),
-        generators.fetch_pairs(LEFT, RIGHT),
-        batch_size=12,
-        epoch=generators.Epoch(3),
-        augment=lambda images, rng: seen.append(rng.random()) or images,
-        seed=4,
+    batches = MAKERS["pairs"](
+        seed=4, batch_size=12, augment=lambda images, rng: seen.append(rng.random()) or images
     )
-    assert len(list(data)) == len(seen) == 1
-    assert seen[0] != np.random.default_rng((4, 3)).random()  # that of the pairs
+    numbers(batches, 3)
+    assert len(seen) == 1 and seen[0] != np.random.default_rng((4, 3)).random()  # the pairs' own
 
 
-def test_augmentation_takes_every_image_on_its_own():
-    flatten = lambda images, rng: images * (np.arange(24) % 2)[:, None, None, None]  # noqa: E731
-    data = generators.dataset(
-        generators.pairs(POOL, seed=4),
-        generators.fetch_pairs(LEFT, RIGHT),
-        batch_size=12,
-        epoch=generators.Epoch(),
-        augment=lambda images, rng: flatten(images, rng).astype(images.dtype),
-    )
-    [(images, _)] = data.as_numpy_iterator()
-    assert (images[:, 0] == 0).all() and (images[:, 1] > 0).all()
+# -- fingerprints ----------------------------------------------------------------------------------
 
 
-def test_shards_share_the_batches():
-    draw, fetch = generators.pairs(POOL), generators.fetch_pairs(LEFT, RIGHT)
-    data, drawn = batches(draw, fetch, batch_size=2, drop_remainder=True)
-    parts = [list(data.shard(2, i).as_numpy_iterator()) for i in range(2)]
-    assert [len(part) for part in parts] == [3, 3]
-    for i, (images, _) in enumerate(drawn):
-        np.testing.assert_array_equal(images, parts[i % 2][i // 2][0])
+@makers
+def test_fingerprint_does_not_follow_the_epoch(make):
+    batches = make()
+    before = batches.fingerprint()
+    numbers(batches, 3)
+    assert batches.fingerprint() == before == make().fingerprint()
+
+
+@makers
+def test_fingerprint_changes_with_settings(make):
+    settings = [{}, {"seed": 1}, {"batch_size": 3}, {"fixed": True}, {"augment": brighter}]
+    if make is not MAKERS["pairs"]:  # twelve examples make whole batches anyway
+        settings.append({"drop_remainder": True})
+    assert len({make(**options).fingerprint() for options in settings}) == len(settings)
+
+
+def test_fingerprint_changes_with_data_groups_pool_and_options_of_augmentation():
+    other = types.SimpleNamespace(left=LEFT.copy(), right=LEFT + 100)
+    other.left[POOL[-1], 0, 0, 0] ^= 1
+    unused = types.SimpleNamespace(left=LEFT.copy(), right=LEFT + 100)
+    unused.left[0] ^= 1
+    twins = ALONE.copy()
+    twins[POOL[0]] = twins[POOL[1]]
+
+    def print_of(views=VIEWS, pool=POOL, groups=ALONE, **options):
+        return generators.pairs(views, pool, groups=groups, batch_size=4, **options).fingerprint()
+
+    def augment(images, rng):
+        return images
+
+    prints = [print_of(), print_of(other), print_of(pool=POOL[:-1]), print_of(groups=twins)]
+    for augment.options in ({"angle": 1}, {"angle": 2}):
+        prints.append(print_of(augment=augment))
+    prints += [print_of(num_negatives=2), print_of(negatives=MINED)]
+    assert len(set(prints)) == len(prints)
+    assert print_of(unused) == prints[0]
+
+
+# -- with Keras alone ------------------------------------------------------------------------------
+
+
+def test_keras_fit_takes_the_batches_and_draws_anew_each_epoch():
+    def seen():
+        drawn = []
+
+        class Seen(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                drawn.append(places(batches, batches.epoch)[0].tolist())
+
+        batches = MAKERS["triplets"]()
+        model = keras.Sequential([keras.Input((3, 2, 2, 3)), keras.layers.Conv3D(1, 2)])
+        model.compile(loss=lambda y_true, y_pred: y_pred[:, 0, 0, 0, 0])
+        history = model.fit(batches, epochs=3, verbose=0, callbacks=[Seen()]).history
+        assert len(history["loss"]) == 3
+        return drawn
+
+    drawn = seen()
+    assert drawn[0] != drawn[1] != drawn[2] != drawn[0] and seen() == drawn

@@ -1,49 +1,116 @@
-"""Settings: defaults, every variable, refusals."""
+"""Settings: defaults, every variable, refusals, and which networks a notebook runs."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from tll_utils.settings import Settings, SettingsError, project_dir
+from tll_utils import settings as settings_module
+from tll_utils.errors import SettingsError
+from tll_utils.settings import PROFILES, Settings, choose_networks, networks_for, project_dir
+
+
+def read(**variables):
+    return Settings.from_environment({f"TLL_{k}": v for k, v in variables.items()})
 
 
 def test_from_environment_defaults_to_the_quick_profile():
-    settings = Settings.from_environment({})
-    assert settings == Settings(
+    assert read() == Settings(
         data_dir=None,
         out_dir=project_dir() / "submissions",
         profile="quick",
-        backbones=("mobilenet_v2", "mobilenet"),
+        backbones=(),
         weights="imagenet",
         seed=0,
+        smoke=False,
     )
 
 
 def test_from_environment_reads_every_variable():
-    settings = Settings.from_environment(
-        {
-            "TLL_DATA_DIR": "/data/tll",
-            "TLL_OUT_DIR": "out",
-            "TLL_PROFILE": "full",
-            "TLL_BACKBONES": "resnet50, vgg19,",
-            "TLL_WEIGHTS": "random",
-            "TLL_SEED": "7",
-        }
+    settings = read(
+        DATA_DIR="/data/tll",
+        OUT_DIR="out",
+        PROFILE="full",
+        BACKBONES="resnet50, vgg19,resnet50,",
+        WEIGHTS="random",
+        SEED="7",
+        SMOKE="1",
     )
     assert settings.data_dir == Path("/data/tll")
     assert settings.out_dir == project_dir() / "out"
     assert settings.backbones == ("resnet50", "vgg19")
     assert (settings.profile, settings.weights, settings.seed) == ("full", "random", 7)
+    assert settings.smoke
 
 
 def test_from_environment_takes_an_empty_variable_as_unset():
-    assert Settings.from_environment({"TLL_PROFILE": " ", "TLL_SEED": ""}).profile == "quick"
+    assert read(PROFILE=" ", SEED="") == read()
+
+
+def test_from_environment_takes_a_folder_of_weights_from_anywhere(tmp_path):
+    assert read(WEIGHTS=str(tmp_path)).weights == str(tmp_path)
+    # A notebook's working folder is another one: the folder is remembered in full.
+    assert Path(read(WEIGHTS="tests").weights).is_absolute()
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("TLL_PROFILE", "fast"), ("TLL_SEED", "-1"), ("TLL_SEED", "x"), ("TLL_SEED", "4294967296")],
+    [
+        ("PROFILE", "fast"),
+        ("SEED", "-1"),
+        ("SEED", "x"),
+        ("SEED", "4294967296"),
+        ("SEED", "²"),
+        ("SMOKE", "yes"),
+        ("WEIGHTS", "imagnet"),
+    ],
 )
 def test_from_environment_refuses(name, value):
-    with pytest.raises(SettingsError, match=f"(?s){name}.*{value}"):
-        Settings.from_environment({name: value})
+    with pytest.raises(SettingsError, match=f"(?s)TLL_{name}.*{value}"):
+        read(**{name: value})
+
+
+def test_networks_for_notebooks_without_networks():
+    assert networks_for("02_siamese_baselines", read()) == ()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("number", settings_module.NETWORKS)
+def test_every_list_of_the_table_is_long_enough_for_its_notebook(number, profile):
+    choice = choose_networks(number, read(PROFILE=profile))
+    assert len(choice.networks) >= settings_module.LEAST[number]
+    assert len(set(choice.networks)) == len(choice.networks)
+    assert set(choice.networks) <= set(choice.needed)
+
+
+def test_cpu_uses_the_mobilenets_when_they_can_be_had_and_says_so_when_not():
+    cpu = read(PROFILE="cpu")
+    assert networks_for("07", cpu) == ("mobilenet_v2", "mobilenet")
+    alone = choose_networks("07", cpu, available=lambda name: False)
+    assert alone.networks == ("efficientnet_lite0", "efficientnet_lite2")
+    assert "without mobilenet_v2 and mobilenet" in alone.reason
+    # The lites are on the list of 04 already: none appears twice.
+    one = networks_for("04", cpu, available=lambda name: name == "mobilenet")
+    assert one == ("efficientnet_lite0", "mobilenet", "efficientnet_lite2")
+    # Random weights are there for every network.
+    random = dataclasses.replace(cpu, weights="random")
+    assert networks_for("07", random, available=lambda name: False) == networks_for("07", cpu)
+
+
+def test_backbones_of_the_environment_replace_a_notebooks_own():
+    choice = choose_networks("07", read(PROFILE="full", BACKBONES="vgg16,alexnet,resnet18"))
+    assert choice.networks == ("vgg16", "alexnet", "resnet18")
+    assert choice.pairs == (("vgg16", "alexnet"), ("vgg16", "resnet18"))
+    assert "TLL_BACKBONES" in choice.reason
+
+
+def test_a_list_too_short_for_a_notebook_is_refused_with_what_to_set():
+    with pytest.raises(SettingsError, match=r"07 needs at least 2.*TLL_BACKBONES=.*--only"):
+        choose_networks("07", read(BACKBONES="vgg16"))
+    assert networks_for("06", read(BACKBONES="vgg16")) == ("vgg16",)
+
+
+def test_full_joins_the_reports_pairs():
+    choice = choose_networks("07", read(PROFILE="full"))
+    assert len(choice.pairs) == 5 and ("resnet50", "inception_v3") in choice.pairs
+    assert "inception_v3" in choice.needed and "inception_v3" not in choice.networks

@@ -1,43 +1,63 @@
-"""The command line: `python -m tll_utils run / sample / check / validate / score`."""
+"""The command line: `tll`, or `python -m tll_utils`. Results go to stdout, messages to stderr.
+
+Exit codes: 0 fine, 1 refused or failed (the message says why), 2 misused, 130 stopped.
+"""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tll_utils import data, settings
+import tll_utils
+from tll_utils import settings
+from tll_utils.errors import DataError, TllError
+
+if TYPE_CHECKING:
+    from tll_utils import data
+
+
+def console() -> None:
+    """The console command `tll`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
+    sys.exit(main())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 fine, 1 refused or failed, 2 misused."""
+    """Runs one command; returns the exit code: 0 fine, 1 refused or failed, 130 stopped."""
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options)
+        return int(options.command(options))
     except KeyboardInterrupt:
-        print("Stopped. What was finished is kept; the same command goes on.", file=sys.stderr)
+        _say("Stopped. What was finished is kept; the same command goes on.")
         return 130
-    except (ValueError, RuntimeError, OSError) as error:
+    except BrokenPipeError:  # `tll leaderboard | head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except (TllError, OSError) as error:
         # Errors of ours, and of the disk, are for people; any other is a bug and shows its trace.
-        if not (type(error).__module__.startswith("tll_utils") or isinstance(error, OSError)):
-            raise
-        print(error, file=sys.stderr)
+        _say(str(error))
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m tll_utils", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
-    run = commands.add_parser("run", help="execute the notebooks, end with a leaderboard")
-    run.set_defaults(command=_run)
-    run.add_argument("--data", type=Path, metavar="DIR", help="data set (TLL_DATA_DIR)")
-    run.add_argument("--out", type=Path, metavar="DIR", help="results (TLL_OUT_DIR)")
-    run.add_argument("--profile", metavar="|".join(settings.PROFILES), help="TLL_PROFILE")
-    run.add_argument("--only", default="", metavar="01,04", help="notebooks to run")
-    run.add_argument("--backbones", metavar="a,b", help="registry names (TLL_BACKBONES)")
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tll",
+        description="Human image similarity on Totally Looks Like.",
+        epilog="Exit codes: 0 fine, 1 refused or failed, 2 misused, 130 stopped.",
+    )
+    parser.add_argument("--version", action="version", version=f"tll {tll_utils.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_run(commands)
 
     sample = commands.add_parser("sample", help="draw the sample data set")
     sample.set_defaults(command=_sample)
@@ -49,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="report on a data set; exit 1 if it can't be used")
     check.set_defaults(command=_check)
     check.add_argument("dir", type=Path)
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
 
     validate = commands.add_parser("validate", help="is this a submission Kaggle will take?")
     validate.set_defaults(command=_validate)
@@ -60,7 +81,30 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("file", type=Path)
     score.add_argument("--truth", type=Path, required=True, metavar="FILE")
     score.add_argument("--data", type=Path, required=True, metavar="DIR")
+
+    board = commands.add_parser("leaderboard", help="list the recorded results")
+    board.set_defaults(command=_leaderboard)
+    board.add_argument("--out", type=Path, metavar="DIR", help="results (TLL_OUT_DIR)")
+    board.add_argument("--compare", action="store_true", help="top-2 of all runs side by side")
     return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser(
+        "run",
+        help="execute the notebooks, end with a leaderboard",
+        description="Executes the notebooks. One whose code, data, settings and earlier results "
+        "are unchanged is skipped, so a run that was stopped goes on where it was.",
+    )
+    run.set_defaults(command=_run)
+    run.add_argument("--data", type=Path, metavar="DIR", help="data set (TLL_DATA_DIR)")
+    run.add_argument("--out", type=Path, metavar="DIR", help="results (TLL_OUT_DIR)")
+    run.add_argument("--profile", metavar="|".join(settings.PROFILES), help="TLL_PROFILE")
+    run.add_argument("--only", default="", metavar="01,04", help="notebooks to run")
+    run.add_argument("--backbones", metavar="a,b", help="registry names (TLL_BACKBONES)")
+    run.add_argument("--weights", metavar="imagenet|random|DIR", help="TLL_WEIGHTS")
+    run.add_argument("--seed", metavar="N", help="of every random choice (TLL_SEED)")
+    run.add_argument("--fresh", action="store_true", help="run unchanged notebooks, too")
 
 
 def _positive(text: str) -> int:
@@ -70,46 +114,69 @@ def _positive(text: str) -> int:
     return number
 
 
-def _run(options) -> int:
+def _run(options: argparse.Namespace) -> int:
     chosen = {
+        # A relative path on the command line means the working folder.
         "TLL_DATA_DIR": options.data and str(options.data.absolute()),
         "TLL_OUT_DIR": options.out and str(options.out.absolute()),
+        "TLL_WEIGHTS": options.weights and _absolute_if_folder(options.weights),
         "TLL_PROFILE": options.profile,
         "TLL_BACKBONES": options.backbones,
+        "TLL_SEED": options.seed,
     }
     environ = {name: value for name, value in chosen.items() if value}
     config = settings.Settings.from_environment({**os.environ, **environ})
 
-    from tll_utils import results, runner
+    from tll_utils import data, notebooks
 
-    notebooks = runner.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
-    root, weights = runner.refuse_early(config)
-    dataset = data.load(root)
-    print(_inspected(dataset))
-    for name, found in weights.items():
-        print(f"{name}: {found} weights")
-    environ["TLL_DATA_DIR"] = str(root)
-    runner.execute(notebooks, config.out_dir, environ)
-    for path in sorted(config.out_dir.glob("*.csv")):
-        print(path.relative_to(config.out_dir))
-    rows = results.of_run(config.out_dir, data=dataset.name, profile=config.profile)
-    print(f"\n{results.leaderboard(rows).to_string()}")
-    if dataset.name == "sample":
-        print("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")
-    print(f"\nCSVs, results.json and executed notebooks: {config.out_dir}")
+    paths = notebooks.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
+    plan = notebooks.check(config, paths)
+    dataset = data.load(plan.data_dir)
+    _say(str(_inspected(dataset)))
+    for name, reason in plan.reasons.items():
+        _say(f"{name}: {reason}")
+    environ |= {"TLL_DATA_DIR": str(plan.data_dir), "TLL_OUT_DIR": str(config.out_dir)}
+    ingredients = {
+        "settings": dataclasses.asdict(config),
+        "data": notebooks.data_fingerprint(plan.data_dir),
+        "weights": plan.weights,
+    }
+    notebooks.execute(paths, config.out_dir, environ, ingredients=ingredients, fresh=options.fresh)
+    _report(config, dataset.name)
     return 0
+
+
+def _report(config: settings.Settings, data_name: str) -> None:
+    from tll_utils.scoring import leaderboard
+
+    rows = leaderboard.of_run(
+        config.out_dir, data=data_name, profile=config.profile, seed=config.seed
+    )
+    print(leaderboard.leaderboard(rows).to_string())
+    if data_name == "sample":
+        _say("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")
+    _say(
+        f"\nTo open: {config.out_dir / 'notebooks'} (executed), {config.out_dir}/*.csv (for "
+        f"Kaggle), {config.out_dir / 'results.json'}"
+    )
+
+
+def _absolute_if_folder(weights: str) -> str:
+    return str(Path(weights).absolute()) if Path(weights).is_dir() else weights
 
 
 def _inspected(dataset: data.Dataset) -> data.Report:
     """The report on a data set; refuses one whose images can't be used."""
+    from tll_utils import data
+
     report = data.inspect(dataset)
     if report.problems:
-        raise data.DataError(str(report))
+        raise DataError(str(report))
     return report
 
 
-def _sample(options) -> int:
-    from tll_utils import sample
+def _sample(options: argparse.Namespace) -> int:
+    from tll_utils.data import sample
 
     sample.draw(
         options.dir, num_pairs=options.pairs, num_queries=options.queries, seed=options.seed
@@ -118,25 +185,43 @@ def _sample(options) -> int:
     return 0
 
 
-def _check(options) -> int:
-    print(_inspected(data.load(options.dir)))
+def _check(options: argparse.Namespace) -> int:
+    from tll_utils import data
+
+    report = _inspected(data.load(options.dir))
+    print(json.dumps(_as_json(report), indent=1) if options.json else report)
     return 0
 
 
-def _validate(options) -> int:
-    from tll_utils import submission
+def _as_json(report: data.Report) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "root": str(report.root),
+        **report.counts,
+        "sizes": {f"{width}x{height}": n for (width, height), n in report.sizes.items()},
+        "modes": dict(report.modes),
+        "exact_duplicates": [[str(path) for path in group] for group in report.exact_duplicates],
+        "near_duplicates": [[str(path) for path in group] for group in report.near_duplicates],
+        "problems": list(report.problems),
+    }
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from tll_utils import data
+    from tll_utils.scoring import submission
 
     scores = submission.read(options.file, data.load(options.data).candidates)
     print(f"{options.file}: a valid submission, {scores.shape[0]} queries × {scores.shape[1]}")
     return 0
 
 
-def _score(options) -> int:
-    from tll_utils import scoring, submission
+def _score(options: argparse.Namespace) -> int:
+    from tll_utils import data, scoring
+    from tll_utils.scoring import submission
 
     candidates = data.load(options.data).candidates
     scores = submission.read(options.file, candidates)
-    true_place = submission.read_truth(options.truth, candidates)
+    true_place = data.read_truth(options.truth, candidates)
     print(f"{options.file}: n = {len(scores)}, m = {scores.shape[1]}")
     for k in (1, 2, 5):
         hits = scoring.top_k_hits(scores, true_place, k)
@@ -145,6 +230,29 @@ def _score(options) -> int:
     return 0
 
 
+def _leaderboard(options: argparse.Namespace) -> int:
+    from tll_utils.scoring import leaderboard
+
+    out_dir = options.out or settings.Settings.from_environment().out_dir
+    rows = leaderboard.read(out_dir)
+    if not rows:
+        raise TllError(f"{out_dir}: no results here yet. Run the notebooks first: tll run")
+    if options.compare:
+        print(_side_by_side(rows))
+    else:
+        print(leaderboard.leaderboard(rows).to_string())
+    return 0
+
+
+def _side_by_side(rows: list[dict[str, Any]]) -> str:
+    """The top-2 of every system, one column per data set, profile and seed."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows).pivot_table(
+        index=["system", "backbone"], columns=["data", "profile", "seed"], values="top_2"
+    )
+    return table.to_string(na_rep="", float_format="{:.3f}".format)
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does
-    sys.exit(main())
+    console()

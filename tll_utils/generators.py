@@ -1,213 +1,355 @@
 """Training examples drawn anew each epoch: pairs, triplets, candidate sets, right → left.
 
-An example is a row of indices first. `draw(epoch)` gives the rows of an epoch from
-`(seed, epoch)` alone, so that a resumed run and every worker draw the same; `fetch(*rows)` looks
-up the images of one batch; `dataset` joins the two. Images stay in memory once, as bytes, and
-only a batch at a time becomes floats.
+An example is a row of indices first; a batch looks its images or features up when it is asked for.
+Batch i of epoch e follows from `(seed, e, i)` alone, so that a training that was killed and started
+again, and every worker of several, sees the same examples. Images stay in memory once, as bytes.
 """
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tll_utils import pipeline
+from tll_utils.mining import Mining
 
-# -- draw: which examples ------------------------------------------------------------------------
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Rows = tuple[np.ndarray, ...]
 
 
-def pairs(pool, *, num_negatives=1, groups=None, negatives=None, seed=0):
+class Sides(Protocol):
+    """Anything with the two sides of all pairs, such as `features.Views`."""
+
+    left: Any
+    right: Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """One kind of examples.
+
+    Attributes:
+        draw: `draw(epoch)` → arrays of equal length, one row per example.
+        look_up: `look_up(*rows)` → `(inputs, targets)` of some rows.
+        sources: Arrays that the examples are made of, each with its rows that are used.
+        mining: What `draw` takes its negatives from.
+    """
+
+    draw: Callable[[int], Rows]
+    look_up: Callable[..., tuple[np.ndarray, np.ndarray]]
+    sources: Sequence[tuple[Any, np.ndarray]] = ()
+    mining: Mining | None = None
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of one epoch after the other; what `pairs`, `triplets` and the others return.
+
+    Attributes:
+        epoch: Int; `training.fit` sets it before each epoch. Keras's own `fit`, which tells a data
+            set only that an epoch has ended, takes one epoch after the other.
+        size: Int, examples of an epoch that are used.
+        batch_size: Int.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        batch_size: int,
+        augment: Augment | None = None,
+        seed: int = 0,
+        fixed: bool = False,
+        drop_remainder: bool = False,
+    ):
+        """Joins what is drawn with what is looked up.
+
+        Args:
+            examples: What is drawn, and how it is looked up.
+            batch_size: Int; fewer where there are not so many examples.
+            augment: As from `images.augmenter`; changes each image on its own. Training only.
+            seed: Int, for `augment`.
+            fixed: Bool, always the examples of epoch 0: for validation, whose curve would
+                tremble with the draw.
+            drop_remainder: Bool, leave a last incomplete batch out.
+        """
+        super().__init__()
+        self._examples, self._augment = examples, augment
+        self._seed, self._fixed = seed, fixed
+        self._drawn: tuple[int, np.ndarray | None, Rows] | None = None
+        self.epoch = 0
+        count = len(examples.draw(0)[0])
+        if count < 1 or batch_size < 1:
+            raise ValueError(
+                "There must be at least one example, and one in a batch. "
+                f"Received: {count} examples, batch_size={batch_size}"
+            )
+        self.batch_size = min(batch_size, count)
+        self.drop_remainder = drop_remainder or count % self.batch_size == 0
+        self.size = count // self.batch_size * self.batch_size if drop_remainder else count
+
+    @property
+    def num_batches(self) -> int:
+        return -(-self.size // self.batch_size)
+
+    def on_epoch_end(self) -> None:
+        """Keras calls this after each epoch."""
+        self.epoch += 1
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        epoch = 0 if self._fixed else self.epoch
+        rows = slice(index * self.batch_size, min((index + 1) * self.batch_size, self.size))
+        inputs, targets = self._examples.look_up(*(column[rows] for column in self._rows_of(epoch)))
+        if self._augment is not None:
+            rng = np.random.default_rng((self._seed, epoch, 1, index))  # not the stream of `draw`
+            # The images of an example, (batch, k, …), are changed one by one.
+            changed = self._augment(inputs.reshape(-1, *inputs.shape[2:]), rng)
+            inputs = changed.reshape(*inputs.shape[:2], *changed.shape[1:])
+        return inputs, targets
+
+    def _rows_of(self, epoch: int) -> Rows:
+        """Draws each epoch once, and again if other negatives were mined in between."""
+        mining = self._examples.mining
+        mined = mining.negatives if mining else None
+        drawn = self._drawn  # one look: a thread that reads ahead may replace it
+        if drawn is None or drawn[0] != epoch or drawn[1] is not mined:
+            drawn = self._drawn = (epoch, mined, self._examples.draw(epoch))
+        return drawn[2]
+
+    def fingerprint(self) -> str:
+        """Changes with whatever the examples depend on: data, indices, seed and settings."""
+        checksum = 0
+        for array in self._examples.draw(0):
+            checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+        for array, used in self._examples.sources:
+            for start in range(0, len(used), 256):  # a copy of all images at once may not fit
+                part = np.ascontiguousarray(array[used[start : start + 256]])
+                checksum = zlib.crc32(repr((part.shape, part.dtype)).encode(), checksum)
+                checksum = zlib.crc32(part.data, checksum)
+        augment = getattr(self._augment, "options", self._augment is not None)
+        settings = (self.batch_size, self.size, self._seed, self._fixed, augment)
+        return f"{zlib.crc32(repr(settings).encode(), checksum):08x}"
+
+
+# -- the kinds of examples -------------------------------------------------------------------------
+
+
+def pairs(
+    views: Sides,
+    indices: np.ndarray,
+    *,
+    groups: np.ndarray,
+    num_negatives: int = 1,
+    negatives: np.ndarray | Mining | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Batches:
     """Draws each left with its match and with rights that are not.
 
     Args:
-        pool: Int `(n,)`, indices of the pairs to train on; negatives come from nowhere else.
-        num_negatives: Int >= 0, negatives per positive; 0 gives the matches alone.
-        groups: Int `(all pairs,)`; near-duplicate images share a group, and no negative comes
-            from the anchor's own. Defaults to one group per pair.
-        negatives: Int `(n, k)` with k >= `num_negatives`, mined rights per left to draw from in
-            place of all others. See `mining`.
+        views: `left` and `right`, arrays whose first axis counts all pairs.
+        indices: Int `(n,)`, the pairs to train on; negatives come from nowhere else.
+        groups: Int `(all pairs,)`; near-duplicates share a group, and no negative comes from the
+            anchor's own.
+        num_negatives: Int >= 1, negatives per positive.
+        negatives: Int `(n, k)`, pairs whose rights to draw from in place of all others; or a
+            `Mining`, which finds them anew.
         seed: Int.
+        **options: Of `Batches`: `batch_size`, `augment`, `fixed`, `drop_remainder`.
 
     Returns:
-        `draw(epoch)` → left, right, label: int, int and float32, each
-        `(n · (1 + num_negatives),)`, shuffled; label 1 = match.
+        Batches of inputs `(batch, 2, …)` and labels `(batch,)`, 1 = match, shuffled.
     """
-    pool = np.asarray(pool)
-    choose = _chooser(pool, groups, negatives, num_negatives)
+    indices = np.asarray(indices)
+    choose = _chooser(indices, groups, negatives, num_negatives)
 
-    def draw(epoch):
+    def draw(epoch: int) -> Rows:
         rng = np.random.default_rng((seed, epoch))
-        left = np.repeat(pool, 1 + num_negatives)
-        right = np.hstack([pool[:, None], choose(rng)]).ravel()
-        label = np.tile(np.float32([1] + [0] * num_negatives), len(pool))
+        left = np.repeat(indices, 1 + num_negatives)
+        right = np.hstack([indices[:, None], choose(rng)]).ravel()
+        label = np.tile(np.array([1] + [0] * num_negatives, np.float32), len(indices))
         order = rng.permutation(len(left))
         return left[order], right[order], label[order]
 
-    return draw
+    def look_up(left: np.ndarray, right: np.ndarray, label: np.ndarray) -> tuple:
+        return np.stack([views.left[left], views.right[right]], axis=1), label
+
+    examples = Examples(draw, look_up, _sources(views, indices, groups), _mining(negatives))
+    return Batches(examples, seed=seed, **options)
 
 
-def triplets(pool, *, groups=None, negatives=None, seed=0):
-    """Draws each left with its match and one right that is not; see `pairs`.
+def triplets(
+    views: Sides,
+    indices: np.ndarray,
+    *,
+    groups: np.ndarray,
+    negatives: np.ndarray | Mining | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Batches:
+    """Draws each left with its match and one right that is not; arguments as of `pairs`.
 
     Returns:
-        `draw(epoch)` → anchor, positive, negative: int, each `(n,)`, shuffled.
+        Batches of inputs `(batch, 3, …)`, anchor, positive, negative, and targets that no loss
+        looks at, `(batch,)`.
     """
-    pool = np.asarray(pool)
-    choose = _chooser(pool, groups, negatives, 1)
+    indices = np.asarray(indices)
+    choose = _chooser(indices, groups, negatives, 1)
 
-    def draw(epoch):
+    def draw(epoch: int) -> Rows:
         rng = np.random.default_rng((seed, epoch))
-        rows = np.stack([pool, pool, choose(rng)[:, 0]])
-        return tuple(rows[:, rng.permutation(len(pool))])
+        rows = np.stack([indices, choose(rng)[:, 0]])
+        return tuple(rows[:, rng.permutation(len(indices))])
 
-    return draw
+    def look_up(anchor: np.ndarray, negative: np.ndarray) -> tuple:
+        sides = views.left[anchor], views.right[anchor], views.right[negative]
+        return np.stack(sides, axis=1), np.zeros(len(anchor), np.float32)
+
+    examples = Examples(draw, look_up, _sources(views, indices, groups), _mining(negatives))
+    return Batches(examples, seed=seed, **options)
 
 
-def candidate_sets(pool, *, m=20, groups=None, seed=0):
+def matches(views: Sides, indices: np.ndarray, *, seed: int = 0, **options: Any) -> Batches:
+    """Draws the matching pairs alone, in a new order each epoch; arguments as of `pairs`.
+
+    For a softmax over the batch, in which every other pair is a negative. A last incomplete
+    batch, which would offer fewer of them, is left out.
+
+    Returns:
+        Batches of inputs `(batch, 2, …)` and targets that no loss looks at, `(batch,)`.
+    """
+    indices = np.asarray(indices)
+
+    def draw(epoch: int) -> Rows:
+        return (np.random.default_rng((seed, epoch)).permutation(indices),)
+
+    def look_up(rows: np.ndarray) -> tuple:
+        sides = views.left[rows], views.right[rows]
+        return np.stack(sides, axis=1), np.zeros(len(rows), np.float32)
+
+    options = {"drop_remainder": True, **options}
+    return Batches(Examples(draw, look_up, _sources(views, indices)), seed=seed, **options)
+
+
+def candidate_sets(
+    views: Sides,
+    indices: np.ndarray,
+    *,
+    groups: np.ndarray,
+    m: int = 20,
+    seed: int = 0,
+    **options: Any,
+) -> Batches:
     """Draws each left with m rights, its match among them at a random place; see `pairs`.
 
     Returns:
-        `draw(epoch)` → query int `(n,)`, candidates int `(n, m)`, place of the match int `(n,)`.
+        Batches of inputs `(batch, 1 + m, …)`, the query first, and the place of the match among
+        the candidates, int `(batch,)`.
     """
-    pool = np.asarray(pool)
-    choose = _chooser(pool, groups, None, m - 1)
+    indices = np.asarray(indices)
+    choose = _chooser(indices, groups, None, m - 1)
 
-    def draw(epoch):
+    def draw(epoch: int) -> Rows:
         rng = np.random.default_rng((seed, epoch))
-        candidates = rng.permuted(np.hstack([pool[:, None], choose(rng)]), axis=1)
-        place = (candidates == pool[:, None]).argmax(axis=1)
-        order = rng.permutation(len(pool))
-        return pool[order], candidates[order], place[order]
+        candidates = rng.permuted(np.hstack([indices[:, None], choose(rng)]), axis=1)
+        place = (candidates == indices[:, None]).argmax(axis=1)
+        order = rng.permutation(len(indices))
+        return indices[order], candidates[order], place[order]
 
-    return draw
+    def look_up(query: np.ndarray, candidates: np.ndarray, place: np.ndarray) -> tuple:
+        return np.concatenate([views.left[query][:, None], views.right[candidates]], axis=1), place
+
+    sources = _sources(views, indices, groups)
+    return Batches(Examples(draw, look_up, sources), seed=seed, **options)
 
 
-def _chooser(pool, groups, negatives, k):
+def translations(
+    source: np.ndarray, target: np.ndarray, indices: np.ndarray, *, seed: int = 0, **options: Any
+) -> Batches:
+    """Draws what an autoencoder maps to what; arguments as of `pairs`.
+
+    Args:
+        source, target: uint8 images of all pairs, `(pairs, h, w, c)`.
+
+    Returns:
+        Batches of inputs in [0, 255] and targets in [0, 1], both `(batch, h, w, c)`.
+    """
+    indices = np.asarray(indices)
+
+    def draw(epoch: int) -> Rows:
+        return (np.random.default_rng((seed, epoch)).permutation(indices),)
+
+    def look_up(rows: np.ndarray) -> tuple:
+        return source[rows], np.float32(1 / 255) * target[rows]
+
+    sources = [(source, indices), (target, indices)]
+    return Batches(Examples(draw, look_up, sources), seed=seed, **options)
+
+
+def _sources(
+    views: Sides, indices: np.ndarray, groups: np.ndarray | None = None
+) -> list[tuple[Any, np.ndarray]]:
+    arrays = [views.left, views.right, *([] if groups is None else [np.asarray(groups)])]
+    return [(array, indices) for array in arrays]
+
+
+def _mining(negatives: np.ndarray | Mining | None) -> Mining | None:
+    return negatives if isinstance(negatives, Mining) else None
+
+
+def _chooser(
+    indices: np.ndarray, groups: np.ndarray, negatives: np.ndarray | Mining | None, k: int
+) -> Callable[[np.random.Generator], np.ndarray]:
     """Returns `choose(rng)` → int `(n, k)`, k different negatives for each left of the pool."""
-    if negatives is not None:
-        negatives = np.asarray(negatives).reshape(len(pool), -1)
-        if negatives.shape[1] < k:
+    groups = np.asarray(groups)
+    choose_any = _choose_any(indices, groups[indices], k)
+
+    def choose(rng: np.random.Generator) -> np.ndarray:
+        known = negatives.negatives if isinstance(negatives, Mining) else negatives
+        if known is None:
+            return choose_any(rng)
+        known = np.asarray(known).reshape(len(indices), -1)
+        if known.shape[1] < k:
             raise ValueError(
                 f"Each left needs {k} mined negatives to draw from. "
-                f"Received: negatives of shape {negatives.shape}"
+                f"Received: negatives of shape {known.shape}"
             )
-        return lambda rng: rng.permuted(negatives, axis=1)[:, :k]
-    groups = pool if groups is None else np.asarray(groups)[pool]
+        # Rows of the pool, taken for pairs, would let in pairs that the model must not see.
+        if not np.isin(known, indices).all() or (groups[known] == groups[indices, None]).any():
+            raise ValueError(
+                "Mined negatives must be pairs of the pool outside the left's own group. What "
+                "`mining` returns are rows of the pool: `indices[rows]` are the pairs."
+            )
+        return rng.permuted(known, axis=1)[:, :k]
+
+    return choose
+
+
+def _choose_any(
+    indices: np.ndarray, groups: np.ndarray, k: int
+) -> Callable[[np.random.Generator], np.ndarray]:
+    """Draws from all rights of the pool outside the left's own group."""
     # With each group in one block, "anything but my group" is a shift past that block.
     order = np.argsort(groups, kind="stable")
     _, start, size = np.unique(groups[order], return_index=True, return_counts=True)
     group_of = np.unique(groups, return_inverse=True)[1]
     start, size = start[group_of], size[group_of]
-    others = len(pool) - size
-    if others.min(initial=len(pool)) < k:
+    others = len(indices) - size
+    if others.min(initial=len(indices)) < k:
         raise ValueError(
             f"A left of the pool has {others.min()} rights outside its own group; {k} negatives "
             "were asked for. Use a larger pool or fewer negatives."
         )
 
-    def choose(rng):
+    def choose(rng: np.random.Generator) -> np.ndarray:
         if k == 1:
             place = rng.integers(others)[:, None]
         else:
             rows = [rng.choice(count, k, replace=False) for count in others]
-            place = np.array(rows, np.int64).reshape(len(pool), k)
-        return pool[order[place + size[:, None] * (place >= start[:, None])]]
+            place = np.array(rows, np.int64).reshape(len(indices), k)
+        return indices[order[place + size[:, None] * (place >= start[:, None])]]
 
     return choose
-
-
-# -- fetch: their images -------------------------------------------------------------------------
-
-
-def fetch_pairs(left, right):
-    """Looks up `pairs` rows: inputs `(batch, 2, …)`, labels `(batch,)`.
-
-    left, right: arrays whose first axis counts the pairs: images as uint8, or features.
-    """
-    return lambda i, j, label: (np.stack([left[i], right[j]], axis=1), label)
-
-
-def fetch_triplets(left, right):
-    """Looks up `triplets` rows: inputs `(batch, 3, …)`, targets float32 zeros `(batch,)`."""
-
-    def fetch(anchor, positive, negative):
-        rows = np.stack([left[anchor], right[positive], right[negative]], axis=1)
-        return rows, np.zeros(len(rows), np.float32)
-
-    return fetch
-
-
-def fetch_candidates(left, right):
-    """Looks up `candidate_sets` rows: `(batch, 1 + m, …)`, the query first, and the place."""
-
-    def fetch(query, candidates, place):
-        return np.concatenate([left[query][:, None], right[candidates]], axis=1), place
-
-    return fetch
-
-
-def fetch_translations(source, target):
-    """Looks up what an autoencoder maps to what, from `pairs(…, num_negatives=0)`.
-
-    Returns inputs in [0, 255] and targets in [0, 1], both `(batch, h, w, c)`.
-    """
-    return lambda i, j, label: (source[i], np.float32(1 / 255) * target[j])
-
-
-# -- dataset: both, in the rhythm of the epochs ----------------------------------------------------
-
-
-class Epoch(keras.callbacks.Callback):
-    """Tells the data sets made with it which epoch it is; goes into the callbacks of `fit`."""
-
-    def __init__(self, number=0):
-        super().__init__()
-        self.number = number
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.number = epoch
-
-
-def dataset(draw, fetch, *, batch_size, epoch, augment=None, seed=0, drop_remainder=False):
-    """Makes the batches of whatever epoch it is when somebody begins to iterate.
-
-    Args:
-        draw: `draw(epoch)` → arrays of equal length, one row per example.
-        fetch: `fetch(*rows)` → `(inputs, targets)` of one batch of rows, as arrays.
-        batch_size: Int.
-        epoch: `Epoch`, read at the start of each pass.
-        augment: As from `images.augmenter`; changes every image of the inputs on its own. For
-            training only.
-        seed: Int, for `augment`.
-        drop_remainder: Bool, leave a last incomplete batch out; replicas need it.
-
-    Returns:
-        `tf.data.Dataset` of `(inputs, targets)`, inputs as float32; `shard(n, i)` gives worker i
-        its batches.
-    """
-    example = draw(0)
-    size = len(example[0])
-    num_batches = size // batch_size if drop_remainder else -(-size // batch_size)
-
-    def batches_of_epoch():
-        drawn = draw(epoch.number)
-        rng = np.random.default_rng((seed, epoch.number, 1))  # not the stream that `draw` uses
-        for start in range(0, num_batches * batch_size, batch_size):
-            inputs, targets = fetch(*(rows[start : start + batch_size] for rows in drawn))
-            yield _each(augment, inputs, rng) if augment else inputs, targets
-
-    def spec(array):
-        return tf.TensorSpec(
-            (batch_size if drop_remainder else None, *array.shape[1:]), array.dtype
-        )
-
-    signature = tuple(map(spec, fetch(*(rows[:1] for rows in example))))
-    batches = tf.data.Dataset.from_generator(batches_of_epoch, output_signature=signature)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
-    # Bytes until here: a batch as floats is four times as large, and one ahead is enough.
-    batches = batches.map(lambda inputs, targets: (tf.cast(inputs, tf.float32), targets))
-    return pipeline.untuned(batches.prefetch(1))
-
-
-def _each(augment, images, rng):
-    """Augments the images of pairs, triplets or sets `(batch, k, h, w, c)` one by one."""
-    return augment(images.reshape(-1, *images.shape[-3:]), rng).reshape(images.shape)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from tqdm.auto import tqdm
 
 
-def bar(iterable: Iterable | None = None, *, shown: bool = True, **options) -> tqdm:
+def bar(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> tqdm:
     """A bar that leaves no trace when it is done.
 
     tqdm's notebook bars do not listen to `TQDM_DISABLE` themselves, and inside a saved notebook a

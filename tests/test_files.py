@@ -1,0 +1,81 @@
+"""Files are there whole or not at all, and an unwritable folder is said before long work."""
+
+import os
+import threading
+
+import pytest
+
+from tll_utils import files
+from tll_utils.errors import TllError
+
+
+def test_replacing_gives_the_new_file_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "folder" / "a.txt"
+    files.write_text(path, "old")
+    with files.replacing(path) as draft:
+        draft.write_text("new")
+        assert path.read_text() == "old"
+        assert draft.suffix == ".txt" and draft.parent == path.parent
+    assert path.read_text() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_replacing_keeps_the_old_file_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), files.replacing(path) as draft:
+        draft.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_replacing_by_several_threads_leaves_one_whole_file(tmp_path):
+    path = tmp_path / "a.txt"
+    texts = [letter * 100_000 for letter in "abcd"]
+    threads = [threading.Thread(target=files.write_text, args=(path, text)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_text() in texts
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_replacing_says_what_to_do_when_the_folder_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TllError, match=r"file.a\.txt: cannot be written.*--out"):
+        files.write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_replacing_leaves_errors_about_other_files_alone(tmp_path):
+    missing = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "a.txt"):
+        missing.read_text()
+
+
+def test_write_json_is_readable_text(tmp_path):
+    files.write_json(tmp_path / "a.json", {"größe": [1, 2]})
+    assert "größe" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_sweep_removes_old_drafts_alone(tmp_path):
+    old, fresh, other = (tmp_path / n for n in (".a.1-2.draft.txt", ".b.1-2.draft.npy", "c.txt"))
+    for path in (old, fresh, other):
+        path.write_text("")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    files.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, other])
+
+
+def test_require_writable_leaves_nothing_behind(tmp_path):
+    files.require_writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_content_hash_names_the_bytes(tmp_path):
+    for name, text in (("a", "x"), ("b", "x"), ("c", "y")):
+        (tmp_path / name).write_text(text)
+    a, b, c = (files.content_hash(tmp_path / name) for name in "abc")
+    assert a == b != c and len(a) == 32

@@ -1,0 +1,144 @@
+"""Running notebooks: what is saved, and how a failure reads."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tll_utils import notebooks as runner
+from tll_utils.errors import NotebookError
+
+
+def write_notebook(path, *sources):
+    cells = [new_markdown_cell("# Title"), *map(new_code_cell, sources)]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def test_find_notebooks_selects_by_first_letters(tmp_path):
+    for name in ("02_b", "01_a", "draft"):
+        write_notebook(tmp_path / f"{name}.ipynb")
+    names = [path.stem for path in runner.find_notebooks(directory=tmp_path)]
+    assert names == ["01_a", "02_b"]
+    assert [p.stem for p in runner.find_notebooks(["02"], directory=tmp_path)] == ["02_b"]
+    with pytest.raises(NotebookError, match="one of 01_a, 02_b. Received: '09'"):
+        runner.find_notebooks(["09"], directory=tmp_path)
+    with pytest.raises(NotebookError, match="no notebooks here"):
+        runner.find_notebooks(directory=tmp_path / "none")
+
+
+def test_execute_saves_what_ran_and_names_the_cell_that_failed(tmp_path):
+    good = write_notebook(tmp_path / "01_good.ipynb", "import os; print(os.environ['GREETING'])")
+    bad = write_notebook(tmp_path / "02_bad.ipynb", "x = 1", "y = x / 0", "print('never')")
+    with pytest.raises(NotebookError) as caught:
+        runner.execute([good, bad], tmp_path / "out", {"GREETING": "hello"})
+    message = str(caught.value)
+    assert "02_bad: code cell 2 of 3 failed" in message
+    assert "y = x / 0" in message and "ZeroDivisionError: division by zero" in message
+    done = nbformat.read(tmp_path / "out" / "notebooks" / "01_good.ipynb", as_version=4)
+    assert done.cells[1].outputs[0].text == "hello\n"
+    half = nbformat.read(tmp_path / "out" / "notebooks" / "02_bad.ipynb", as_version=4)
+    assert [cell.execution_count for cell in half.cells[1:]] == [1, 2, None]
+
+
+def test_execute_says_so_when_the_kernel_dies(tmp_path):
+    dead = write_notebook(tmp_path / "01_dead.ipynb", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(NotebookError, match=r"(?s)01_dead: code cell 1 of 1.*the kernel died"):
+        runner.execute([dead], tmp_path / "out", {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_execute_can_be_stopped_and_keeps_what_ran(tmp_path, number):
+    flag = tmp_path / "reached"
+    slow = write_notebook(
+        tmp_path / "01_slow.ipynb",
+        "print('done')",
+        f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(20)",
+    )
+
+    def stop_when_reached():
+        while not flag.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop_when_reached, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        runner.execute([slow], tmp_path / "out", {})
+    kept = nbformat.read(tmp_path / "out" / "notebooks" / "01_slow.ipynb", as_version=4)
+    assert kept.cells[1].outputs[0].text == "done\n"
+
+
+class TestBuild:
+    """A notebook is executed again only when something that it was made from has changed."""
+
+    @pytest.fixture
+    def story(self, tmp_path):
+        count = "import pathlib; p = pathlib.Path({!r}); p.write_text(p.read_text() + 'x')"
+        marks = [tmp_path / name for name in "ab"]
+        for mark in marks:
+            mark.write_text("")
+        paths = [
+            write_notebook(tmp_path / f"0{i}_{mark.name}.ipynb", count.format(str(mark)))
+            for i, mark in enumerate(marks, 1)
+        ]
+
+        def run(**options):
+            runner.execute(paths, tmp_path / "out", {}, **options)
+            return "".join(f"{mark.name}{len(mark.read_text())}" for mark in marks)
+
+        run.paths, run.out_dir = paths, tmp_path / "out"
+        return run
+
+    def test_unchanged_notebooks_are_skipped_and_named(self, story, capsys):
+        assert story(ingredients={"seed": 0}) == "a1b1"
+        assert story(ingredients={"seed": 0}) == "a1b1"
+        assert "01_a: unchanged, skipped" in capsys.readouterr().err
+        assert story(ingredients={"seed": 0}, fresh=True) == "a2b2"
+
+    def test_other_ingredients_run_all_again(self, story):
+        story(ingredients={"seed": 0})
+        assert story(ingredients={"seed": 1}) == "a2b2"
+
+    def test_prose_does_not_count_but_code_does(self, story):
+        story()
+        notebook = nbformat.read(story.paths[0], as_version=4)
+        notebook.cells[0].source = "# Another title"
+        nbformat.write(notebook, story.paths[0])
+        assert story() == "a1b1"
+        notebook.cells[1].source += "\n1 + 1"
+        nbformat.write(notebook, story.paths[0])
+        assert story() == "a2b1"
+
+    def test_a_result_that_changed_runs_what_comes_after_it(self, story):
+        row = {"system": "s", "notebook": "01_a", "backbone": "", "data": "d", "profile": "quick"}
+        story.out_dir.mkdir()
+
+        def record(**result):
+            text = json.dumps([{**row, "seed": 0, **result}])
+            (story.out_dir / "results.json").write_text(text)
+
+        record(top_2=0.5, seconds=1)
+        story()
+        record(top_2=0.5, seconds=2)  # took longer: the same result
+        assert story() == "a1b1"
+        # What 01 recorded is not what it left: it runs again, and 02, which may read it.
+        record(top_2=0.6)
+        assert story() == "a2b2"
+
+    def test_a_stopped_run_goes_on_with_the_first_that_is_not_done(self, story):
+        story()
+        (story.out_dir / "notebooks" / "02_b.ipynb").unlink()
+        assert story() == "a1b2"
+
+
+def test_data_fingerprint_sees_a_changed_file(tmp_path):
+    (tmp_path / "train.csv").write_text("left,right\n")
+    before = runner.data_fingerprint(tmp_path)
+    assert runner.data_fingerprint(tmp_path) == before
+    (tmp_path / "train.csv").write_text("left,right\na,b\n")
+    assert runner.data_fingerprint(tmp_path) != before

@@ -1,0 +1,37 @@
+"""Finds, reads and validates the image pairs and candidate lists of Totally Looks Like.
+
+`load` checks everything but the pixels, in milliseconds; `inspect` decodes every image.
+"""
+
+from tll_utils.data import sample
+from tll_utils.data.course import read_truth
+from tll_utils.data.dataset import EXPECTED, MIN_PAIRS, SIDES, Dataset
+from tll_utils.data.duplicates import near_duplicate_groups
+from tll_utils.data.folders import cache_dir
+from tll_utils.data.loading import SEARCH_DIRS, find, load
+from tll_utils.data.report import Report, inspect
+from tll_utils.data.splits import assign_folds, draw_candidates, hold_out
+from tll_utils.data.tables import Table, read_table
+from tll_utils.errors import DataError
+
+__all__ = [
+    "EXPECTED",
+    "MIN_PAIRS",
+    "SEARCH_DIRS",
+    "SIDES",
+    "DataError",
+    "Dataset",
+    "Report",
+    "Table",
+    "assign_folds",
+    "cache_dir",
+    "draw_candidates",
+    "find",
+    "hold_out",
+    "inspect",
+    "load",
+    "near_duplicate_groups",
+    "read_table",
+    "read_truth",
+    "sample",
+]

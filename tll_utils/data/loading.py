@@ -1,0 +1,81 @@
+"""Finds a data set on this machine and reads it, in whichever layout it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tll_utils.data.course import load_course
+from tll_utils.data.dataset import EXPECTED, Dataset
+from tll_utils.data.release import load_release
+from tll_utils.errors import DataError
+
+SEARCH_DIRS = (Path("/kaggle/input"), Path(__file__).resolve().parents[2] / "data")
+
+
+def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SEARCH_DIRS) -> Path:
+    """Returns the folder that holds the data set.
+
+    Args:
+        data_dir: The data set, or a folder around it; `None` takes the first that `search_dirs`
+            hold.
+        search_dirs: Kaggle's input folder and the project's `data/` unless told otherwise.
+
+    Raises:
+        DataError: If there is no data set, or `data_dir` holds several.
+    """
+    if data_dir is None:
+        for place in search_dirs:
+            if found := _data_sets(place):
+                return found[0]
+        looked = " or ".join(str(place) for place in search_dirs)
+        raise DataError(f"No data set in {looked}. Set TLL_DATA_DIR to its folder. {EXPECTED}")
+    if not Path(data_dir).is_dir():
+        raise DataError(f"{data_dir}: no such folder. Set TLL_DATA_DIR (or --data) to the data.")
+    found = _data_sets(Path(data_dir))
+    if not found:
+        raise DataError(f"{data_dir}: no data set in this folder. {EXPECTED}")
+    if len(found) > 1:
+        raise DataError(
+            f"{data_dir}: {len(found)} data sets in this folder, {found[0].name} and "
+            f"{found[1].name} among them. Name the one to use."
+        )
+    return found[0]
+
+
+def load(data_dir: Path | str, *, seed: int = 0) -> Dataset:
+    """Reads a data set and validates everything but the pixels.
+
+    Args:
+        data_dir: A folder that `find` accepts.
+        seed: Draws the held-out queries of the original release; the course edition has its own.
+
+    Raises:
+        DataError: If anything is missing, malformed or contradictory.
+    """
+    root = find(data_dir)
+    return load_course(root) if _layout(root) == "course" else load_release(root, seed=seed)
+
+
+def _data_sets(place: Path) -> list[Path]:
+    """Returns `place` if it is a data set, else those in it, else those one level deeper.
+
+    Kaggle mounts `/kaggle/input/<name>` or `/kaggle/input/competitions/<name>`.
+    """
+    if _layout(place):
+        return [place]
+    for pattern in ("*", "*/*"):
+        if found := sorted(folder for folder in place.glob(pattern) if _layout(folder)):
+            return found
+    return []
+
+
+def _layout(folder: Path) -> str | None:
+    def holds(*names: str) -> bool:
+        return any((folder / name).exists() for name in names)
+
+    if holds("train.csv", "test_candidates.csv", "train/left", "test/left"):
+        return "course"
+    if holds("left", "left.zip") and holds("right", "right.zip"):
+        return "release"
+    return None

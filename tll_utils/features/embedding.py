@@ -1,0 +1,323 @@
+"""Embeds every image once, in one pass for all layers and poolings, and stores the result."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar, Unpack, cast
+
+import keras
+import numpy as np
+
+from tll_utils import data, images, layers
+from tll_utils import progress as progress_bars
+from tll_utils.features import backbones, encoding, fronts, store
+from tll_utils.features import pooling as pools
+from tll_utils.features.views import Views
+
+SHARD_IMAGES = 256  # a killed run loses at most the features of this many images
+
+Features = dict[str, np.ndarray]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Looks(TypedDict, total=False):
+    """How a backbone sees images.
+
+    Attributes:
+        weights: As `backbones.resolve_weights` returns them. Defaults to `"imagenet"`.
+        size: `(height, width)` to resize to. Defaults to the backbone's own.
+        flip: `True` embeds the images mirrored left–right, `"vertical"` upside down. Defaults to
+            `False`.
+        seed: Int, for `weights="random"`. Defaults to `0`.
+    """
+
+    weights: str
+    size: tuple[int, int]
+    flip: bool | str
+    seed: int
+
+
+def embed(
+    paths: Sequence[Path | str],
+    backbone: str,
+    *,
+    store_dir: Path | str,
+    keys: Sequence[str] | None = None,
+    also: Sequence[str] = (),
+    batch_size: int | None = None,
+    progress: bool = True,
+    **looks: Unpack[Looks],
+) -> Features:
+    """Embeds image files with a frozen backbone.
+
+    What the store holds is read; the rest is computed, each image decoded and embedded once for
+    all keys together, and stored as it goes: a killed run is resumed.
+
+    Args:
+        paths: Image files, n of them; repeated or equal files are embedded once.
+        backbone: A key of `backbones.REGISTRY`.
+        store_dir: Folder of the store; made if it isn't there.
+        keys: Of the form `"tap/pooling"`: a layer's name and one of `pooling.POOLINGS`. Defaults
+            to the average of each of the backbone's `taps`.
+        also: Further keys, stored where an image has to be embedded anyway.
+        batch_size: Int, images per forward pass. Defaults to what suits network and device.
+        progress: Bool, show a bar.
+        **looks: `weights`, `size`, `flip` and `seed`; see `Looks`.
+
+    Returns:
+        Per key, features of shape `(n, d)`, float32, in the order of `paths`.
+
+    Raises:
+        DataError: If a file is missing or can't be decoded; names it.
+        ValueError: If a backbone, tap or pooling is unknown, or features aren't finite.
+        WeightsNotFound: If the weights can't be had.
+    """
+    tap = _tap(backbone, looks)
+    if keys is None:
+        keys = pools.keys_of(backbones.get(backbone).taps, ("avg",))
+    also = [key for key in dict.fromkeys(also) if key not in keys]
+    for key in [*keys, *also]:
+        pools.split(key)
+    shelf = store.Store(store_dir, _recipe(tap))
+    hashes, first, inverse = np.unique(
+        store.hash_files(paths), return_index=True, return_inverse=True
+    )
+    table = shelf.read(hashes, keys, also)
+
+    missing = np.stack([~filled for filled in table.filled.values()], axis=1)  # (images, keys)
+    missing &= missing[:, : len(keys)].any(axis=1, keepdims=True)
+    with progress_bars.bar(
+        total=int(missing.any(axis=1).sum()),
+        desc=f"embed with {backbone}",
+        unit=" images",
+        shown=progress and bool(missing.any()),
+    ) as bar:
+        # Images that lack the same keys go through the network together.
+        for pattern in np.unique(missing, axis=0):
+            if not pattern.any():
+                continue
+            rows = np.flatnonzero((missing == pattern).all(axis=1))
+            rows = rows[np.argsort(first[rows])]  # in the order of `paths`
+            embedder = Embedder(tap, list(itertools.compress(table.filled, pattern)))
+            todo = [paths[first[row]] for row in rows]
+            start = 0
+            for shard in embed_files(todo, embedder, batch_size=batch_size, on_batch=bar.update):
+                shard_rows = rows[start : start + len(next(iter(shard.values())))]
+                start += len(shard_rows)
+                shelf.write(hashes[shard_rows], shard)
+                table.fill(shard_rows, {key: shard[key] for key in keys if key in shard})
+    return {key: table.pop(key)[inverse] for key in dict.fromkeys(keys)}
+
+
+def embed_dataset(
+    dataset: data.Dataset,
+    backbone: str,
+    *,
+    taps: Sequence[str] | None = None,
+    pooling: Sequence[str] = ("avg",),
+    keys: Sequence[str] | None = None,
+    **options: Any,
+) -> dict[str, Views]:
+    """Embeds all images of a data set.
+
+    Whatever is asked for, all `standard_keys` are stored in the same pass: the next who asks, for
+    another layer or pooling, finds them.
+
+    Args:
+        dataset: Whose left, right, query and gallery images are embedded.
+        backbone: A key of `backbones.REGISTRY`.
+        taps: Layer names. Defaults to the backbone's own `taps`, the last being its output.
+        pooling: How to pool each of them.
+        keys: Exactly these `"tap/pooling"`, in place of every tap with every pooling.
+        **options: As of `embed`.
+
+    Returns:
+        Per key, the features of the left, right, query and gallery images, with their front.
+    """
+    if keys is None:
+        keys = pools.keys_of(taps or backbones.get(backbone).taps, pooling)
+    looks = cast(Looks, {k: options[k] for k in Looks.__annotations__ if k in options})
+    options.setdefault("also", standard_keys(backbone, flip=looks.get("flip", False)))
+    roles = _paths_of(dataset)
+    features = embed([*itertools.chain(*roles)], backbone, keys=keys, **options)
+    return {
+        key: _by_role(rows, roles, _tap(backbone, looks, key)) for key, rows in features.items()
+    }
+
+
+def standard_keys(backbone: str, *, flip: bool | str = False) -> tuple[str, ...]:
+    """What the notebooks use of a backbone: every tap, and the cells of the middle and last one.
+
+    Mirrored features are only ever averaged with, or trained beside, those of the images.
+    """
+    entry = backbones.get(backbone)
+    whole = ("avg",) if flip else ("avg", "max")
+    cells = {entry.middle: ("halves", "grid2", "grid3"), entry.taps[-1]: ("halves",)}
+    poolings = {tap: (*whole, *cells.get(tap, ())) for tap in entry.taps}
+    if entry.embedding:
+        poolings[entry.embedding] = ("avg",)
+    return tuple(f"{tap}/{pool}" for tap, pools in poolings.items() for pool in pools)
+
+
+def pixels(
+    dataset: data.Dataset,
+    *,
+    size: tuple[int, int],
+    gray: bool = False,
+    antialias: bool = True,
+    progress: bool = True,
+) -> Views:
+    """Loads all images of a data set, for networks that are trained from pixels.
+
+    Args:
+        dataset: Whose left, right, query and gallery images are loaded.
+        size: `(height, width)`.
+        gray: Bool, the luma alone.
+        antialias: Bool, smooth before shrinking.
+        progress: Bool, show a bar.
+
+    Returns:
+        uint8 `(n, height, width, 3)` per role, or 1 channel if gray.
+
+    Raises:
+        DataError: If a file is missing or can't be decoded; names it.
+    """
+    front = fronts.Pixels((int(size[0]), int(size[1])), gray, antialias)
+    roles = _paths_of(dataset)
+    paths = [*itertools.chain(*roles)]
+    loaded = images.load_all(paths, size=front.size, antialias=antialias, progress=progress)
+    return _by_role(images.grayscale(loaded) if gray else loaded, roles, front)
+
+
+class Embedder:
+    """A frozen backbone, its taps and their pooling as one graph with constant weights.
+
+    Args:
+        tap: How the backbone sees images; its key does not matter.
+        keys: Of the form `"tap/pooling"`.
+
+    Attributes:
+        size: `(height, width)` of the images that it takes.
+        batch_size: Int, how many images to embed at a time.
+        num_threads: Int, how many batches to embed side by side.
+
+    Call arguments:
+        batch: RGB in [0, 255], float32 of shape `(batch, height, width, 3)`.
+
+    Returns:
+        Per key, features of shape `(batch, d)`.
+    """
+
+    def __init__(self, tap: fronts.Tap, keys: Sequence[str]) -> None:
+        names = list(dict.fromkeys(pools.split(key)[0] for key in keys))
+        network = backbones.frozen(
+            tap.backbone, names, weights=tap.weights, size=tap.size, seed=tap.seed
+        )
+        inputs = keras.Input((*tap.size, 3))
+        seen = layers.Flip(fronts.MIRRORED_AXIS[tap.flip])(inputs) if tap.flip else inputs
+        self.size = tap.size
+        self.batch_size = encoding.suitable_batch_size(network.get_layer(tap.backbone))
+        self.num_threads = encoding.suitable_num_threads()
+        self._call = encoding.constant(keras.Model(inputs, pools.pooled(network(seen), keys)))
+
+    def __call__(self, batch: np.ndarray) -> Mapping[str, Any]:
+        return self._call(batch)
+
+
+def embed_files(
+    paths: Sequence[Path | str],
+    embedder: Embedder,
+    *,
+    batch_size: int | None = None,
+    on_batch: Callable[[int], Any] = lambda count: None,
+) -> Iterator[Features]:
+    """Decodes and embeds files in order; what `embed` does between reading and writing the store.
+
+    Args:
+        paths: Image files.
+        embedder: What embeds a batch.
+        batch_size: Int. Defaults to the embedder's own.
+        on_batch: Called with the number of images after each batch.
+
+    Yields:
+        Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
+    """
+    batch_size = batch_size or embedder.batch_size
+    batches = images.stream(paths, size=embedder.size, batch_size=batch_size)
+
+    def to_features(batch: np.ndarray) -> Features:
+        return {key: np.asarray(rows) for key, rows in embedder(batch).items()}
+
+    done, pending = 0, []
+    for features in _map_in_threads(to_features, batches, embedder.num_threads):
+        count = len(next(iter(features.values())))
+        _require_finite(features, paths[done : done + count])
+        done += count
+        pending.append(features)
+        on_batch(count)
+        if len(pending) * batch_size >= SHARD_IMAGES:
+            yield _joined(pending)
+            pending = []
+    if pending:
+        yield _joined(pending)
+
+
+def _tap(backbone: str, looks: Looks, key: str = "") -> fronts.Tap:
+    height, width = looks.get("size") or backbones.get(backbone).size
+    return fronts.Tap(
+        backbone,
+        str(looks.get("weights", "imagenet")),
+        (int(height), int(width)),
+        looks.get("flip", False),
+        key,
+        looks.get("seed", 0),
+    )
+
+
+def _recipe(tap: fronts.Tap) -> dict[str, Any]:
+    """All that features depend on besides the image and the key."""
+    weights = backbones.weights_fingerprint(tap.backbone, tap.weights, seed=tap.seed)
+    return {"backbone": tap.backbone, "weights": weights, "size": tap.size, "flip": tap.flip}
+
+
+def _paths_of(dataset: data.Dataset) -> tuple[Sequence[Path], ...]:
+    return dataset.left_paths, dataset.right_paths, dataset.query_paths, dataset.gallery_paths
+
+
+def _by_role(rows: np.ndarray, roles: Iterable[Sequence[Path]], front: fronts.Front) -> Views:
+    bounds = np.cumsum([len(role) for role in roles])[:-1]
+    left, right, query, gallery = np.split(rows, bounds)
+    return Views(left, right, query, gallery, front)
+
+
+def _map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], num_threads: int
+) -> Iterator[Result]:
+    """Yields `function(item)` in order; like `Executor.map`, but takes few items ahead."""
+    with ThreadPoolExecutor(num_threads) as pool:
+        running: collections.deque = collections.deque()
+        for item in items:
+            running.append(pool.submit(function, item))
+            if len(running) > num_threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def _joined(batches: Sequence[Features]) -> Features:
+    return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+
+
+def _require_finite(features: Features, paths: Sequence[Path | str]) -> None:
+    for rows in features.values():
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"{paths[bad[0]]}: its features are not finite. The weights are damaged or belong "
+                "to another network."
+            )

@@ -1,0 +1,136 @@
+"""Features on disk, addressed by content: a row belongs to the bytes of an image file.
+
+A changed image, a changed weight file, another size or a mirrored image simply find nothing there
+and are embedded. `<backbone>-<hash of the recipe>/<hash of the shard>.npz` each hold the hashes of
+some images and their features per key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tll_utils import files, images
+
+STORE_VERSION = 3  # raise it when the way from file to features changes
+
+
+class Table:
+    """Features being put together: per key, one row per image and which rows are there."""
+
+    def __init__(self, num_images: int, keys: Sequence[str]) -> None:
+        self.filled = {key: np.zeros(num_images, bool) for key in keys}
+        self._rows: dict[str, np.ndarray] = {}
+
+    def fill(self, rows: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
+        """Sets some rows."""
+        for key, block in features.items():
+            if key not in self._rows:
+                shape = (len(self.filled[key]), block.shape[1])
+                self._rows[key] = np.empty(shape, np.float32)
+            self._rows[key][rows] = block
+            self.filled[key][rows] = True
+
+    def mark(self, rows: np.ndarray, keys: Sequence[str]) -> None:
+        """Notes that some rows are stored, without reading them."""
+        for key in keys:
+            self.filled[key][rows] = True
+
+    def pop(self, key: str) -> np.ndarray:
+        """Hands one key out, all of whose rows are there, and forgets it."""
+        assert self.filled[key].all()
+        return self._rows.pop(key)
+
+
+class Store:
+    """Features under one recipe. Shards appear whole or not at all and never change.
+
+    Args:
+        store_dir: Folder of all recipes; made with the first shard.
+        recipe: All that the features depend on besides the image, JSON-like, with `backbone`.
+    """
+
+    def __init__(self, store_dir: Path | str, recipe: Mapping[str, Any]) -> None:
+        recipe = {"version": STORE_VERSION, **recipe}
+        digest = hashlib.blake2b(json.dumps(recipe).encode(), digest_size=8).hexdigest()
+        self.folder = Path(store_dir) / f"{recipe['backbone']}-{digest}"
+
+    def read(self, hashes: np.ndarray, keys: Sequence[str], also: Sequence[str]) -> Table:
+        """Collects what is stored.
+
+        Args:
+            hashes: Of the images, bytes `(n,)`, sorted and unique.
+            keys: Features to read.
+            also: Further keys of which only has to be known whether they are there.
+
+        Returns:
+            A table of all keys.
+        """
+        table = Table(len(hashes), [*keys, *also])
+        for path in self._shards():
+            try:
+                with np.load(path) as shard:
+                    stored = shard["hashes"]
+                    places = np.searchsorted(hashes, stored).clip(max=len(hashes) - 1)
+                    known = hashes[places] == stored
+                    if known.any():
+                        for key in set(keys).intersection(shard):
+                            table.fill(places[known], {key: shard[key][known]})
+                        table.mark(places[known], [key for key in also if key in shard])
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                warnings.warn(f"{path} is damaged ({error}); embedding again.", stacklevel=4)
+                path.unlink(missing_ok=True)
+        return table
+
+    def write(self, hashes: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
+        """Adds a shard.
+
+        Raises:
+            TllError: If the folder cannot be written.
+        """
+        files.sweep(self.folder)
+        content = hashes.tobytes() + json.dumps(list(features)).encode()
+        name = hashlib.blake2b(content, digest_size=8).hexdigest()
+        arrays: dict[str, Any] = {"hashes": hashes, **features}
+        with files.replacing(self.folder / f"{name}.npz") as draft:
+            np.savez(draft, **arrays)
+
+    def _shards(self) -> Iterator[Path]:
+        """Those that are whole; the name of a draft begins with a dot."""
+        paths = sorted(self.folder.glob("*.npz"))
+        return (path for path in paths if not path.name.startswith("."))
+
+
+def hash_files(paths: Sequence[Path | str]) -> np.ndarray:
+    """Content hashes of image files, bytes `(n,)`.
+
+    In threads, because a file on another machine is waited for; in chunks, because handing a
+    thread its work takes as long as hashing one file.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+
+    def hash_chunk(start: int) -> list[str]:
+        return [_content_hash(path) for path in paths[start : start + 64]]
+
+    with ThreadPoolExecutor(4) as pool:
+        chunks = pool.map(hash_chunk, range(0, len(paths), 64))
+        return np.array([*itertools.chain.from_iterable(chunks)], dtype="S32")
+
+
+def _content_hash(path: Path | str) -> str:
+    try:
+        return files.content_hash(path)
+    except OSError:
+        images.read_image(path)  # says what is wrong with it
+        raise

@@ -1,0 +1,193 @@
+"""Fits transforms of features in closed form; each is a built Keras layer, features to features.
+
+All of it is fitted on training pairs and applied to anything: `left` and `right` are features
+`(pairs, d)`, row i of one being the match of row i of the other. `features.encode(layer, rows)`
+or `views.then(layer)` applies a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from scipy import linalg
+from sklearn.utils import extmath
+
+from tll_utils import layers
+from tll_utils.features import building
+
+
+def signed_root(exponent: float = 0.5) -> layers.SignedRoot:
+    """Signed power of each feature: 0.5 tames the few units that would rule every cosine."""
+    return layers.SignedRoot(exponent)
+
+
+def standardiser(left: np.ndarray, right: np.ndarray) -> layers.Standardise:
+    """Gives each feature mean 0 and deviation 1 over both sides; constant ones become 0.
+
+    Args:
+        left, right: Float `(pairs, d)`.
+
+    Returns:
+        The layer `(x − mean) · scale`.
+    """
+    images = np.concatenate([left, right]).astype(np.float32, copy=False)
+    deviation = images.std(axis=0)
+    varies = deviation > 1e-6 * max(deviation.max(), 1e-12)
+    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
+    return _built(layers.Standardise(), images.shape[1], [images.mean(axis=0), scale])
+
+
+def principal_components(
+    left: np.ndarray, right: np.ndarray, dim: int, *, seed: int = 0
+) -> keras.layers.Dense:
+    """Keeps the `dim` directions in which the images differ most, fewer if there are fewer.
+
+    Args:
+        left, right: Float `(pairs, d)`.
+        dim: Int, width of the result.
+        seed: Of the randomized decomposition.
+
+    Returns:
+        A linear layer whose weights may be trained further.
+    """
+    images = np.concatenate([left, right]).astype(np.float32, copy=False)
+    mean = images.mean(axis=0)
+    dim = min(dim, *images.shape)
+    _, _, directions = extmath.randomized_svd(images - mean, dim, random_state=seed)
+    layer = keras.layers.Dense(dim, dtype="float32")
+    return _built(layer, images.shape[1], [directions.T, -mean @ directions.T])
+
+
+def within_pair_whitening(
+    left: np.ndarray, right: np.ndarray, *, shrinkage: float = 0.9
+) -> layers.Whitening:
+    """Shrinks the directions in which the two images of a pair differ, in closed form.
+
+    With the differences `d = left − right` of the training pairs, features are centered and
+    multiplied by `((1 − shrinkage) · cov(d) + shrinkage · tr(cov(d)) / dim)^(−½)`; cosine
+    follows. What differs within pairs cannot be what makes them look alike.
+
+    Args:
+        left, right: Float `(pairs, d)`.
+        shrinkage: Float in (0, 1], the weight of the identity; 1 leaves the cosines as they are,
+            small values trust the covariance, which takes many pairs.
+
+    Raises:
+        ValueError: If `shrinkage` is outside (0, 1].
+
+    Reference:
+        Mikolajczyk and Matas, 2007, Improving descriptors by optimal linear projection; the
+        shrinkage is Ledoit and Wolf's, 2004.
+    """
+    if not 0 < shrinkage <= 1:
+        raise ValueError(f"`shrinkage` must be in (0, 1]. Received: shrinkage={shrinkage}")
+    left, right = np.asarray(left, np.float32), np.asarray(right, np.float32)
+    difference = (left - right) / np.float32(np.sqrt(len(left)))
+    variances, basis = _spectrum(difference)
+    floor = shrinkage * max(float((difference**2).sum()) / left.shape[1], 1e-12)
+    gains = ((1 - shrinkage) * variances + floor) ** -0.5
+    mean = (left.mean(axis=0) + right.mean(axis=0)) / 2
+    layer = layers.Whitening(len(variances))
+    return _built(layer, left.shape[1], [mean, basis, gains, floor**-0.5])
+
+
+def closed_form(left: np.ndarray, right: np.ndarray, shrinkage: float = 0.9) -> keras.Sequential:
+    """Fits standardizing, then within-pair whitening.
+
+    Args:
+        left, right: Float `(pairs, d)`.
+        shrinkage: As in `within_pair_whitening`.
+    """
+    standardise = standardiser(left, right)
+    left, right = (np.asarray(standardise(side)) for side in (left, right))
+    return chain(standardise, within_pair_whitening(left, right, shrinkage=shrinkage))
+
+
+def whiten_cells(
+    left: np.ndarray, right: np.ndarray, *, cells: int, shrinkage: float = 0.23
+) -> keras.Sequential:
+    """Fits a signed root, standardizing, and one within-pair whitening for all cells of a grid.
+
+    Every cell of every pair is an example, nine times as many as there are pairs, for a matrix
+    of a ninth of the width: enough to trust the covariance almost as it is.
+
+    Args:
+        left, right: Float `(pairs, cells · channels)`, training pairs.
+        cells: Int, number of cells: 9 for `"grid3"`, as `pooling.num_cells` says.
+        shrinkage: As in `within_pair_whitening`. The default adds 0.3 mean variances to the
+            covariance.
+
+    Returns:
+        A model of features, same shape in and out.
+
+    Raises:
+        ValueError: If the width is not a multiple of `cells`.
+    """
+    width = left.shape[1]
+    if cells < 1 or width % cells:
+        raise ValueError(
+            f"The features must be {cells} cells of equal width. Received: cells={cells}, "
+            f"features of width {width}"
+        )
+    root = signed_root()
+    left, right = (np.asarray(root(side)) for side in (left, right))
+    standardise = standardiser(left, right)
+    by_cell = [np.asarray(standardise(side)).reshape(-1, width // cells) for side in (left, right)]
+    return chain(
+        root,
+        standardise,
+        keras.layers.Reshape((cells, width // cells), dtype="float32"),
+        within_pair_whitening(*by_cell, shrinkage=shrinkage),
+        keras.layers.Reshape((width,), dtype="float32"),
+    )
+
+
+def chain(*transforms: keras.Layer) -> keras.Sequential:
+    """Joins layers into one that applies them from first to last.
+
+    Args:
+        *transforms: Layers or models of features; those of a chain within are taken one by one.
+
+    Returns:
+        A model; it is built if its first layer is.
+    """
+    taken: dict[str, keras.Layer] = {}
+    flat: list[keras.Layer] = []
+    with building.float32():  # or the chain would round what comes in
+        for transform in transforms:
+            parts = transform.layers if isinstance(transform, keras.Sequential) else [transform]
+            flat.extend(building.distinct(part, taken) for part in parts)
+        model = keras.Sequential(flat)
+        shape = _input_shape(flat[0])
+        if shape is not None and not model.built:
+            model.build((None, *shape[1:]))
+        return model
+
+
+def _input_shape(layer: keras.Layer) -> Sequence[int | None] | None:
+    """What a layer was built for, the batch included, if it was."""
+    if isinstance(layer, keras.Model):
+        return getattr(layer, "input_shape", None)
+    return (layer.get_build_config() or {}).get("input_shape")
+
+
+def _built(layer: Any, width: int, weights: Sequence[np.ndarray | float]) -> Any:
+    layer.build((None, width))
+    layer.set_weights([np.asarray(weight, np.float32) for weight in weights])
+    return layer
+
+
+def _spectrum(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Non-zero eigenvalues of `rowsᵀ rows`, largest first, and their vectors as columns.
+
+    The smaller of the two Gram matrices has the same eigenvalues.
+    """
+    is_wide = rows.shape[1] > len(rows)
+    values, vectors = linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > 1e-6 * max(values[0], 1e-12)
+    values, vectors = values[kept], vectors[:, kept]
+    return values, rows.T @ vectors / np.sqrt(values) if is_wide else vectors

@@ -1,0 +1,46 @@
+"""Image files to pixels, grayscale, the augmentation of training batches, and backgrounds.
+
+Images are RGB in [0, 255] wherever they pass from one function to another. NumPy, OpenCV and
+Pillow do the work; no deep learning framework is loaded.
+"""
+
+from tll_utils.images.augment import augmenter, rand_augment
+from tll_utils.images.background import (
+    background_remover,
+    remove_background,
+    without_background,
+)
+from tll_utils.images.decode import (
+    IMAGE_FORMATS,
+    LUMA,
+    MAX_PIXELS,
+    decode,
+    grayscale,
+    load_all,
+    read_image,
+    read_rgb,
+    resize,
+    resize_matrix,
+    shrink_onto_white,
+    stream,
+)
+
+__all__ = [
+    "IMAGE_FORMATS",
+    "LUMA",
+    "MAX_PIXELS",
+    "augmenter",
+    "background_remover",
+    "decode",
+    "grayscale",
+    "load_all",
+    "rand_augment",
+    "read_image",
+    "read_rgb",
+    "remove_background",
+    "resize",
+    "resize_matrix",
+    "shrink_onto_white",
+    "stream",
+    "without_background",
+]

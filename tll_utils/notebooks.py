@@ -1,0 +1,311 @@
+"""Executes the notebooks as a build: checks first, skips what is unchanged, says what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from tqdm.auto import tqdm
+
+from tll_utils import data, files
+from tll_utils.errors import NotebookError, WeightsNotFound
+from tll_utils.scoring import leaderboard
+from tll_utils.settings import Settings, choose_networks, project_dir
+
+_PACKAGE = Path(__file__).resolve().parent
+# What a row says about the making of a result, not about the result.
+_NOT_THE_RESULT = {"seconds", "version", "commit", "keras", "tensorflow"}
+
+
+def notebooks_dir() -> Path:
+    """The folder of the notebooks: the checkout's, else the one that travels in the wheel."""
+    checkout = project_dir() / "notebooks"
+    return checkout if checkout.is_dir() else _PACKAGE / "_notebooks"
+
+
+def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -> list[Path]:
+    """Lists the notebooks in story order.
+
+    Args:
+        only: Names or their first letters, such as `"01"`. Defaults to all.
+        directory: Defaults to `notebooks_dir()`.
+
+    Raises:
+        NotebookError: If a name fits no notebook.
+    """
+    directory = directory or notebooks_dir()
+    found = sorted(directory.glob("[0-9]*.ipynb"))
+    if not found:
+        raise NotebookError(
+            f"{directory}: no notebooks here. Run from a checkout of the project, or install the "
+            "package anew: its wheel carries them."
+        )
+    for name in only:
+        if not any(path.stem.startswith(name) for path in found):
+            known = ", ".join(path.stem for path in found)
+            raise NotebookError(f"Unknown notebook. Expected one of {known}. Received: {name!r}")
+    return [path for path in found if not only or path.stem.startswith(tuple(only))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run will use, as found before anything starts.
+
+    Attributes:
+        data_dir: The folder of the data set, drawn if need be.
+        weights: Network → the fingerprint of its weights; all that the notebooks need.
+        reasons: Notebook → a sentence that says which networks it runs, and why these.
+    """
+
+    data_dir: Path
+    weights: dict[str, str]
+    reasons: dict[str, str]
+
+
+def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
+    """Tries data, output folder and all weights, so that nothing fails after an hour.
+
+    In a process of its own: what Keras takes is free again when the notebooks need it.
+
+    Raises:
+        SettingsError: If a notebook cannot run with the networks that were asked for.
+        DataError: If the data set cannot be used.
+        WeightsNotFound: If weights are missing; the message names all files and their places.
+    """
+    names = [path.stem for path in notebooks]
+    # What needs no Keras is refused at once.
+    files.require_writable(settings.out_dir)
+    for name in names:
+        choose_networks(name, settings)
+    if settings.data_dir:
+        data.find(settings.data_dir)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_check, settings, names).result()
+
+
+def _check(settings: Settings, names: Sequence[str]) -> Plan:
+    from tll_utils import run
+    from tll_utils.features import backbones, weights
+
+    for name in settings.backbones:
+        backbones.get(name)
+    choices = {name: choose_networks(name, settings, available=weights.available) for name in names}
+    needed = dict.fromkeys(network for choice in choices.values() for network in choice.needed)
+    found, missing = {}, []
+    for network in needed:
+        try:
+            found[network] = weights.weights_fingerprint(network, settings.weights)
+        except WeightsNotFound as error:
+            missing.append(str(error))
+    if missing:
+        raise WeightsNotFound(
+            "\n".join(missing)
+            + "\nTLL_WEIGHTS=random (or --weights random) shows that all works, without them."
+        )
+    reasons = {name: choice.reason for name, choice in choices.items() if choice.needed}
+    return Plan(run.data_dir_of(settings), found, reasons)
+
+
+def execute(
+    notebooks: Sequence[Path],
+    out_dir: Path,
+    environ: Mapping[str, str],
+    *,
+    ingredients: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+) -> list[str]:
+    """Runs each notebook in a kernel of its own and saves it, executed, in `out_dir/notebooks`.
+
+    A notebook is skipped if its executed copy was made from the same code cells, package, results
+    of the notebooks before it and `ingredients`, and what it recorded is still there. So a run
+    that was stopped goes on with the first notebook that is not done. A notebook that fails is
+    saved as far as it got; what earlier ones wrote stays.
+
+    Args:
+        notebooks: Paths, in the order to run.
+        out_dir: The output folder.
+        environ: Variables for the kernels, on top of those of this process.
+        ingredients: What else the results depend on: settings, data, weights; goes into JSON.
+        fresh: Runs every notebook, unchanged or not.
+
+    Returns:
+        The names of those that were skipped.
+
+    Raises:
+        NotebookError: Names the notebook, the cell and the error.
+    """
+    out_dir = Path(out_dir).absolute()
+    executed_dir = out_dir / "notebooks"
+    executed_dir.mkdir(parents=True, exist_ok=True)
+    # Bars inside notebooks would end up as text in their outputs: the one below speaks for all.
+    environ = {**os.environ, **environ, "TQDM_DISABLE": "1"}
+    loaded = [nbformat.read(path, as_version=4) for path in notebooks]
+    num_cells = sum(len(_code_cells(notebook)) for notebook in loaded)
+    common = {"package": _package_fingerprint(), "ingredients": ingredients}
+    skipped = []
+    with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
+        for path, notebook in zip(notebooks, loaded, strict=True):
+            saved, started = executed_dir / path.name, time.monotonic()
+            # Afresh for each notebook: the one before may have changed what it reads.
+            wanted = _fingerprint(common, _source(notebook), _results(out_dir, before=path.stem))
+            if (
+                not fresh
+                and saved.is_file()
+                and _stamp(saved)
+                == [
+                    wanted,
+                    _fingerprint(_results(out_dir, of=path.stem)),
+                ]
+            ):
+                skipped.append(path.stem)
+                bar.total -= len(_code_cells(notebook))
+                bar.write(f"{path.stem}: unchanged, skipped", file=sys.stderr)
+                continue
+            _stamp_path(saved).unlink(missing_ok=True)
+            try:
+                _execute_one(notebook, path.stem, environ, bar, executed_dir)
+            finally:
+                _save(notebook, saved)
+            outputs = _fingerprint(_results(out_dir, of=path.stem))
+            files.write_json(_stamp_path(saved), [wanted, outputs])
+            bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return skipped
+
+
+def data_fingerprint(directory: Path) -> str:
+    """Names the state of a data folder by its files' names, sizes and times, without reading."""
+    entries = [
+        (str(path.relative_to(directory)), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    ]
+    return _fingerprint(entries)
+
+
+def _execute_one(
+    notebook: Any, name: str, environ: dict[str, str], bar: tqdm, folder: Path
+) -> None:
+    code_cells = _code_cells(notebook)
+    started: list[Any] = []
+    stops: list[Any] = []
+
+    def on_start(cell: Any, cell_index: int) -> None:
+        if cell.cell_type == "code":
+            started.append(cell)
+            bar.set_description(f"{name} cell {len(started)} of {len(code_cells)}")
+
+    def stop() -> None:
+        # Kept in a list, or the task could be collected before it has run.
+        stops.append(asyncio.ensure_future(client.km.shutdown_kernel(now=True)))
+
+    for cell in code_cells:
+        cell.outputs, cell.execution_count = [], None
+    client: Any = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,  # wall times would change the file on every run
+        store_widget_state=False,  # nor does a bar that is long done belong into it
+        extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens locally
+        on_notebook_start=lambda notebook: _stop_on_signals(stop),
+        on_cell_start=on_start,
+        on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
+    )
+    try:
+        client.execute(env=environ)
+    except (CellExecutionError, DeadKernelError) as error:
+        if stops:
+            raise KeyboardInterrupt from None
+        what = (
+            f"{error.ename}: {error.evalue}"
+            if isinstance(error, CellExecutionError)
+            else "the kernel died, most often because memory ran out"
+        )
+        raise NotebookError(
+            f"{name}: code cell {len(started)} of {len(code_cells)} failed.\n"
+            f"{_indented(started[-1].source)}\n{what}"
+        ) from error
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    # Nbclient would take Ctrl-C for the death of the kernel, and call that a failure.
+    with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def _indented(source: str) -> str:
+    return "\n".join(f"    {line}" for line in source.splitlines())
+
+
+def _save(notebook: Any, path: Path) -> None:
+    with files.replacing(path) as draft:
+        nbformat.write(notebook, draft)
+
+
+# What a notebook was made from -------------------------------------------------------------------
+
+
+def _source(notebook: Any) -> list[str]:
+    return [cell.source for cell in _code_cells(notebook)]
+
+
+def _results(out_dir: Path, *, of: str = "", before: str = "") -> list[Any]:
+    """What one notebook recorded, or all before it: their rows and the bytes of their CSVs."""
+    found = []
+    for row in leaderboard.read(out_dir):
+        if row["notebook"] == of or (before and row["notebook"] < before):
+            csv = out_dir / f"{row['system']}.csv"
+            result = {k: v for k, v in row.items() if k not in _NOT_THE_RESULT}
+            found.append([result, files.content_hash(csv) if csv.is_file() else ""])
+    return found
+
+
+def _package_fingerprint() -> str:
+    sources = sorted(_PACKAGE.rglob("*.py"))
+    versions = [_version(name) for name in ("keras", "tensorflow", "numpy")]
+    return _fingerprint([path.read_text(encoding="utf-8") for path in sources], versions)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _fingerprint(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _stamp_path(saved: Path) -> Path:
+    return saved.with_name(f".{saved.stem}.made_from.json")
+
+
+def _stamp(saved: Path) -> Any:
+    try:
+        return json.loads(_stamp_path(saved).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

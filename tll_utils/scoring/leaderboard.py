@@ -1,0 +1,127 @@
+"""What the systems of a run reached: `results.json`, and the table made from it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import tll_utils
+from tll_utils import files
+from tll_utils.errors import TllError
+
+FILE_NAME = "results.json"
+KEY = ("system", "backbone", "data", "profile", "seed")  # what a row is the result of
+
+
+def read(out_dir: str | Path) -> list[dict[str, Any]]:
+    """The rows of `results.json`, those of the first notebook first; none if there is no file.
+
+    Raises:
+        TllError: If the file cannot be read as rows.
+    """
+    path = Path(out_dir) / FILE_NAME
+    if not path.is_file():
+        return []
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return sorted(rows, key=lambda row: row["notebook"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TllError(
+            f"{path}: expected a list of result rows. Received: {error!r}. Move the file away and "
+            "run the notebooks anew."
+        ) from error
+
+
+def write(out_dir: str | Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds rows to `results.json`; a row replaces the one with the same `KEY`.
+
+    Each new row is stored with the `provenance` of the program that made it.
+    """
+    kept = {_key(row): row for row in read(out_dir)}
+    kept.update({_key(row): {**row, **provenance()} for row in rows})
+    ordered = sorted(kept.values(), key=lambda row: row["notebook"])
+    files.write_json(Path(out_dir) / FILE_NAME, ordered)
+
+
+def of_run(
+    out_dir: str | Path, *, data: str, profile: str, seed: int | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a data set, a profile and, if given, a seed; a folder may hold others too."""
+    return [
+        row
+        for row in read(out_dir)
+        if (row["data"], row["profile"]) == (data, profile) and seed in (None, row["seed"])
+    ]
+
+
+def leaderboard(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Formats result rows for people: best top-2 first, one interval column, no timings.
+
+    Rows of one system are told apart by what differs among them: backbone, data, profile, seed.
+    """
+    told_apart = [
+        name
+        for name in KEY[1:]
+        if len({(row["system"], row[name]) for row in rows}) > len({row["system"] for row in rows})
+    ]
+    table = [
+        {
+            "system": row["system"],
+            **{name: row[name] for name in told_apart},
+            "top-1": f"{row['top_1']:.3f}",
+            "top-2": f"{row['top_2']:.3f}",
+            "95 %": f"{row['low']:.3f}–{row['high']:.3f}",
+            "top-5": f"{row['top_5']:.3f}",
+            "n": row["n"],
+            "m": row["m"],
+            "weights": row["weights"],
+            "protocol": row["protocol"],
+        }
+        for row in sorted(rows, key=lambda row: -row["top_2"])
+    ]
+    columns = ["system", "top-1", "top-2", "95 %", "top-5", "n", "m", "weights", "protocol"]
+    return pd.DataFrame(table, columns=None if table else columns).set_index("system")
+
+
+@functools.cache
+def provenance() -> dict[str, str]:
+    """Which program a result comes from: versions of this package, Keras and TensorFlow, commit.
+
+    The commit is empty outside a git checkout, and ends in `-dirty` where files were changed.
+    """
+    return {
+        "version": tll_utils.__version__,
+        "commit": _commit(Path(__file__).parents[2]),
+        "keras": _version("keras"),
+        "tensorflow": _version("tensorflow"),
+    }
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # another backend, or a TensorFlow under another name
+
+
+def _commit(checkout: Path) -> str:
+    if not (checkout / ".git").exists():  # installed elsewhere: a repository above is not ours
+        return ""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

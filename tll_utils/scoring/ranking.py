@@ -1,0 +1,175 @@
+"""Ranks candidate lists and measures how well (NumPy only).
+
+Shapes used throughout: `scores` is `(queries, candidates)`, higher = more alike; `true_place` is
+the column of the true match in each row, `(queries,)`; `candidates` holds positions in a gallery.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy  # its parts are loaded when they are first used
+
+# Rows computed at once, and the numbers that a block may hold: bounds memory at any gallery size.
+_BLOCK_ROWS, _BLOCK_NUMBERS = 256, 2**24
+
+
+def unit_norm(vectors: np.ndarray) -> np.ndarray:
+    """Scales each row to length 1; a zero row stays zero. `(n, d)` float → `(n, d)` float32."""
+    vectors = np.asarray(vectors, np.float32)
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(norms, 1e-12)
+
+
+def cosine_scores(queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Cosine of each query with each of its candidates.
+
+    Args:
+        queries: Float `(n, d)`.
+        gallery: Float `(g, d)`.
+        candidates: Int `(n, m)`, positions in `gallery`.
+
+    Returns:
+        Float32 `(n, m)` in [-1, 1].
+    """
+    return _dot_with_candidates(unit_norm(queries), unit_norm(gallery), candidates)
+
+
+def euclidean_scores(
+    queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+) -> np.ndarray:
+    """Minus the Euclidean distance of each query to each of its candidates; see `cosine_scores`."""
+    queries, gallery = np.asarray(queries, np.float32), np.asarray(gallery, np.float32)
+    scores = np.empty(candidates.shape, np.float32)
+    for rows in _blocks(len(queries), candidates.shape[1] * gallery.shape[1]):
+        difference = queries[rows, None, :] - gallery[candidates[rows]]
+        scores[rows] = -np.linalg.norm(difference, axis=-1)
+    return scores
+
+
+def _dot_with_candidates(
+    queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+) -> np.ndarray:
+    """Inner products; one matrix product when lists cover much of the gallery, else a gather."""
+    scores = np.empty(candidates.shape, np.float32)
+    # A gather copies m·d numbers a row, the product reads the gallery once a block and multiplies
+    # at many times the speed: it wins unless the gallery is far longer than m.
+    if len(gallery) <= 200 * candidates.shape[1]:
+        for rows in _blocks(len(queries), len(gallery)):
+            block = queries[rows] @ gallery.T
+            scores[rows] = np.take_along_axis(block, candidates[rows], axis=1)
+    else:
+        for rows in _blocks(len(queries), candidates.shape[1] * gallery.shape[1]):
+            scores[rows] = np.einsum("nd,nmd->nm", queries[rows], gallery[candidates[rows]])
+    return scores
+
+
+def _blocks(count: int, numbers_per_row: int) -> list[slice]:
+    size = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // max(numbers_per_row, 1)))
+    return [slice(i, i + size) for i in range(0, count, size)]
+
+
+def checked(scores: np.ndarray, true_place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as arrays once shapes and values hold.
+
+    Raises:
+        ValueError: If a score is NaN or infinite, shapes disagree, or a place is out of range.
+    """
+    scores, true_place = np.asarray(scores), np.asarray(true_place)
+    if scores.ndim != 2 or true_place.shape != scores.shape[:1]:
+        raise ValueError(
+            "Expected scores (queries, candidates) and true_place (queries,). "
+            f"Received: {scores.shape} and {true_place.shape}"
+        )
+    if not np.isfinite(scores).all():
+        row, column = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(
+            "Scores must be finite numbers. "
+            f"Received: {scores[row, column]} at row {row}, candidate {column}"
+        )
+    if len(true_place) and not (0 <= true_place.min() <= true_place.max() < scores.shape[1]):
+        raise ValueError(
+            f"true_place must lie in 0…{scores.shape[1] - 1}. "
+            f"Received: {true_place.min()}…{true_place.max()}"
+        )
+    return scores, true_place
+
+
+def ranks(scores: np.ndarray, true_place: np.ndarray) -> np.ndarray:
+    """Rank of the true match among its candidates, 1 = best; ties count against the model.
+
+    Returns:
+        Int `(queries,)` in 1…candidates.
+    """
+    scores, true_place = checked(scores, true_place)
+    true_score = np.take_along_axis(scores, true_place[:, None], axis=1)
+    return (scores >= true_score).sum(axis=1)
+
+
+def top_k_hits(scores: np.ndarray, true_place: np.ndarray, k: int = 2) -> np.ndarray:
+    """Marks the queries whose true match ranks in the top `k`; ties count against. Bool."""
+    return ranks(scores, true_place) <= k
+
+
+def surest_mistakes(scores: np.ndarray, true_place: np.ndarray, count: int) -> np.ndarray:
+    """Finds the queries with a wrong candidate first, by its score, the most convinced ahead.
+
+    scores: float `(n, m)`. true_place: int `(n,)`. Returns int `(<= count,)`, rows of `scores`.
+    """
+    scores, true_place = checked(scores, true_place)
+    wrong = np.flatnonzero(ranks(scores, true_place) > 1)
+    order = np.argsort(-scores[wrong].max(axis=1), kind="stable")
+    return wrong[order][:count]
+
+
+def top_k_accuracy(scores: np.ndarray, true_place: np.ndarray, k: int = 2) -> float:
+    """Share of queries whose true match ranks in the top `k`, in [0, 1]."""
+    return float(np.mean(top_k_hits(scores, true_place, k)))
+
+
+def chance(k: int, m: int) -> float:
+    """Top-k accuracy of random scores over `m` candidates."""
+    return min(k / m, 1.0)
+
+
+def gallery_ranks(queries: np.ndarray, gallery: np.ndarray, true_index: np.ndarray) -> np.ndarray:
+    """Rank of each query's match among the whole gallery by cosine, 1 = best; ties against.
+
+    Args:
+        queries: Float `(n, d)`.
+        gallery: Float `(g, d)`.
+        true_index: Int `(n,)`, position of the match in `gallery`.
+
+    Returns:
+        Int `(n,)` in 1…g.
+    """
+    queries, gallery = unit_norm(queries), unit_norm(gallery)
+    blocks = _blocks(len(queries), len(gallery))
+    return np.concatenate([ranks(queries[r] @ gallery.T, true_index[r]) for r in blocks])
+
+
+def recall_at_k(queries: np.ndarray, gallery: np.ndarray, true_index: np.ndarray, k: int) -> float:
+    """Share of queries whose match is among the `k` nearest of the whole gallery, in [0, 1].
+
+    Reference:
+        Rosenfeld et al., 2018, Totally Looks Like.
+    """
+    return float(np.mean(gallery_ranks(queries, gallery, np.asarray(true_index)) <= k))
+
+
+def expected_top_k(queries: np.ndarray, gallery: np.ndarray, *, m: int = 20, k: int = 2) -> float:
+    """Top-k accuracy by cosine, averaged over all candidate lists of m that could be drawn.
+
+    Query i matches gallery row i. A list of the match and m − 1 others holds at most k − 1 better
+    ones with a hypergeometric probability, so no list needs to be drawn: less noise, for choosing.
+
+    Args:
+        queries, gallery: Float `(n, d)`.
+        m: Candidates per list, fewer if the gallery is smaller.
+        k: Int >= 1.
+
+    Returns:
+        Float in [0, 1].
+    """
+    places = gallery_ranks(queries, gallery, np.arange(len(queries)))
+    m = min(m, len(gallery))
+    return float(scipy.stats.hypergeom.cdf(k - 1, len(gallery) - 1, places - 1, m - 1).mean())

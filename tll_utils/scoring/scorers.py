@@ -1,0 +1,153 @@
+"""What `Run.cross_validate` asks of a system: `(queries, gallery, candidates)` → scores.
+
+A scorer encodes each image once, however many lists it stands in, and then scores embeddings. It
+keeps its networks, so that `scoring.compose` can make one model of the scorers of all folds.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from tll_utils.features import encode
+from tll_utils.scoring.ranking import cosine_scores, euclidean_scores
+
+
+class Scorer:
+    """Scores candidate lists; made by `cosine_of`, `distance_of` and `similarity_of`.
+
+    Attributes:
+        encoder: Keras model or layer, what the arrays hold → embeddings; None if the arrays are
+            compared as they are.
+        network: Keras model, embeddings `left` and `right` → one score; None without one.
+
+    Call arguments:
+        queries: Array `(n, …)`, features or images as the encoder takes them.
+        gallery: Array `(g, …)`, likewise.
+        candidates: Int `(n, m)`, positions in `gallery`.
+
+    Returns:
+        Float32 `(n, m)`, higher = more alike.
+    """
+
+    network: keras.Model | None = None
+
+    def __init__(self, encoder: keras.layers.Layer | None = None, *, batch_size: int = 256):
+        self.encoder = encoder
+        self.batch_size = batch_size
+
+    def __call__(
+        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+    ) -> np.ndarray:
+        # Of the fold that is scored, a list names a fraction of the gallery: the rest can wait.
+        listed, places = np.unique(candidates, return_inverse=True)
+        gallery = gallery if len(listed) == len(gallery) else gallery[listed]
+        return self.score_embeddings(
+            self._embed(queries), self._embed(gallery), places.reshape(candidates.shape)
+        )
+
+    def score_embeddings(
+        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+    ) -> np.ndarray:
+        """Scores what the encoder gave: `(n, d)`, `(g, d)` and `(n, m)` → float32 `(n, m)`."""
+        raise NotImplementedError
+
+    def _embed(self, inputs: np.ndarray) -> np.ndarray:
+        if self.encoder is None:
+            return np.asarray(inputs)
+        return encode(self.encoder, inputs, batch_size=self.batch_size)
+
+
+class CosineScorer(Scorer):
+    """Cosine of the embeddings, in [−1, 1]."""
+
+    def score_embeddings(
+        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+    ) -> np.ndarray:
+        return cosine_scores(queries, gallery, candidates)
+
+
+class DistanceScorer(Scorer):
+    """Minus the Euclidean distance of the embeddings."""
+
+    def score_embeddings(
+        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+    ) -> np.ndarray:
+        return euclidean_scores(queries, gallery, candidates)
+
+
+class NetworkScorer(Scorer):
+    """What a network says of two embeddings."""
+
+    network: keras.Model
+
+    def __init__(
+        self,
+        encoder: keras.layers.Layer | None,
+        network: keras.Model,
+        *,
+        batch_size: int = 256,
+        pairs_at_once: int = 4096,
+    ):
+        super().__init__(encoder, batch_size=batch_size)
+        self.network = network
+        self.pairs_at_once = pairs_at_once
+
+    def score_embeddings(
+        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
+    ) -> np.ndarray:
+        left, right = np.repeat(np.arange(len(queries)), candidates.shape[1]), candidates.ravel()
+        scores = np.empty(len(left), np.float32)
+        for start in range(0, len(left), self.pairs_at_once):
+            rows = slice(start, start + self.pairs_at_once)
+            pairs = {"left": queries[left[rows]], "right": gallery[right[rows]]}
+            found = keras.ops.convert_to_numpy(self.network(pairs, training=False))
+            scores[rows] = found[:, 0]
+        return scores.reshape(candidates.shape)
+
+
+def cosine_of(encoder: keras.layers.Layer | None = None, *, batch_size: int = 256) -> Scorer:
+    """Scores candidate lists by the cosine of embeddings.
+
+    Args:
+        encoder: Model or layer, what the arrays hold → `(batch, d)`; None = the arrays
+            themselves, `(n, d)`.
+        batch_size: Images at a time.
+    """
+    return CosineScorer(encoder, batch_size=batch_size)
+
+
+def distance_of(encoder: keras.layers.Layer | None = None, *, batch_size: int = 256) -> Scorer:
+    """Scores candidate lists by minus the Euclidean distance of embeddings; see `cosine_of`."""
+    return DistanceScorer(encoder, batch_size=batch_size)
+
+
+def similarity_of(
+    encoder: keras.layers.Layer | None,
+    network: keras.Model,
+    *,
+    batch_size: int = 256,
+    pairs_at_once: int = 4096,
+) -> Scorer:
+    """Scores candidate lists with a network that takes two embeddings.
+
+    A network that ends in a sigmoid says exactly 1 wherever it is very sure, and ties count
+    against it: one that ends in the logit ranks the same and has no ties.
+
+    Args:
+        encoder: See `cosine_of`.
+        network: Model with the inputs `{"left", "right"}`, each `(batch, d)` → `(batch, 1)`,
+            higher = more alike.
+        batch_size: Images at a time.
+        pairs_at_once: Pairs of embeddings at a time; bounds memory.
+
+    Raises:
+        ValueError: If the network has other inputs.
+    """
+    inputs = getattr(network, "input", None)  # Sequential models may have none yet
+    if not isinstance(inputs, dict) or set(inputs) != {"left", "right"}:
+        raise ValueError(
+            "`network` must be a keras.Model with the inputs {'left': …, 'right': …}. "
+            f"Received: {network} with inputs {inputs}"
+        )
+    return NetworkScorer(encoder, network, batch_size=batch_size, pairs_at_once=pairs_at_once)
