@@ -46,7 +46,7 @@ IMPORTS = {
     "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings"},
 }
 # TensorFlow itself: graphs for embedding, several devices, and switching determinism on.
-USES_TENSORFLOW = {"features/encoding.py", "machine.py", "run.py"}
+USES_TENSORFLOW = {"features/encoding.py", "features/engines.py", "machine.py", "run.py"}
 LARGE_BY_NATURE = ("data/sample/", "features/zoo/")  # drawings, and networks layer by layer
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -101,8 +101,9 @@ def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
 
 def _check(settings: Settings, names: Sequence[str]) -> Plan:
     from tll_utils import run
-    from tll_utils.features import backbones, weights
+    from tll_utils.features import backbones, engines, weights
 
+    engines.resolve(settings.engine)
     for name in settings.backbones:
         backbones.get(name)
     choices = {name: choose_networks(name, settings, available=weights.available) for name in names}

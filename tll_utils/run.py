@@ -109,6 +109,7 @@ class Run:
             weights=self.weights_of(backbone),
             store_dir=self.out_dir / "features",
             seed=self.seed,
+            engine=self.settings.engine,
             **{"size": self.image_size(backbone), **options},
         )
 

@@ -85,6 +85,7 @@ class Settings:
             runs in place of its own; empty means each notebook's own, see `NETWORKS`.
         weights: `"imagenet"`, `"random"` or a folder of weight files (`TLL_WEIGHTS`).
         seed: Seed of every random choice, integer >= 0 (`TLL_SEED`, else 0).
+        engine: What embeds images (`TLL_ENGINE`, else `"auto"`); see `features.engines`.
         smoke: Whether to clip all sizes, to see that each path runs (`TLL_SMOKE=1`).
     """
 
@@ -94,6 +95,7 @@ class Settings:
     backbones: tuple[str, ...] = ()
     weights: str = "imagenet"
     seed: int = 0
+    engine: str = "auto"
     smoke: bool = False
 
     @classmethod
@@ -123,6 +125,7 @@ class Settings:
             backbones=tuple(dict.fromkeys(name for name in names if name)),
             weights=_weights(read("WEIGHTS", "imagenet")),
             seed=_seed(read("SEED", "0")),
+            engine=read("ENGINE", "auto"),
             smoke=_switch("SMOKE", read("SMOKE", "0")),
         )
 

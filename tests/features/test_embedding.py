@@ -9,7 +9,7 @@ from PIL import Image
 
 from tll_utils import features, files, images
 from tll_utils.errors import DataError, TllError, UnknownBackbone
-from tll_utils.features import backbones, embedding, encoding, fronts, pooling
+from tll_utils.features import backbones, embedding, engines, fronts, pooling
 
 PIXELS, DOUBLED = "pixels/avg", "doubled/avg"
 
@@ -31,8 +31,8 @@ def passes(monkeypatch):
     record = []
 
     class Recorder(embedding.Embedder):
-        def __init__(self, tap, keys):
-            super().__init__(tap, keys)
+        def __init__(self, tap, keys, **options):
+            super().__init__(tap, keys, **options)
             self.keys = tuple(keys)
 
         def __call__(self, batch):
@@ -123,12 +123,12 @@ def test_pixels_are_bytes_by_role_and_gray_if_told(paths):
 
 
 def test_batches_stay_below_the_size_that_the_allocator_gives_back(monkeypatch):
-    monkeypatch.setattr(encoding, "_has_accelerator", lambda: False)
+    monkeypatch.setattr(engines, "_has_accelerator", lambda: False)
     floats = 2**25 // 4
     for side, expected in [(1, 32), (2**10, floats // 2**20 // 3), (2**12, 1)]:
         inputs = keras.Input((side, side, 3))
         network = keras.Model(inputs, keras.layers.Activation("relu")(inputs))
-        assert encoding.suitable_batch_size(network) == expected
+        assert engines.suitable_batch_size(network) == expected
 
 
 # What is computed, and what is not

@@ -14,7 +14,7 @@ import numpy as np
 
 from tll_utils import data, images, layers
 from tll_utils import progress as progress_bars
-from tll_utils.features import backbones, encoding, fronts, store
+from tll_utils.features import backbones, engines, fronts, store
 from tll_utils.features import pooling as pools
 from tll_utils.features.views import Views
 
@@ -34,12 +34,14 @@ class Looks(TypedDict, total=False):
         flip: `True` embeds the images mirrored left–right, `"vertical"` upside down. Defaults to
             `False`.
         seed: Int, for `weights="random"`. Defaults to `0`.
+        engine: What runs the network, see `engines.resolve`. Defaults to `"auto"`.
     """
 
     weights: str
     size: tuple[int, int]
     flip: bool | str
     seed: int
+    engine: str
 
 
 def embed(
@@ -67,7 +69,7 @@ def embed(
         also: Further keys, stored where an image has to be embedded anyway.
         batch_size: Int, images per forward pass. Defaults to what suits network and device.
         progress: Bool, show a bar.
-        **looks: `weights`, `size`, `flip` and `seed`; see `Looks`.
+        **looks: `weights`, `size`, `flip`, `seed` and `engine`; see `Looks`.
 
     Returns:
         Per key, features of shape `(n, d)`, float32, in the order of `paths`.
@@ -83,7 +85,8 @@ def embed(
     also = [key for key in dict.fromkeys(also) if key not in keys]
     for key in [*keys, *also]:
         pools.split(key)
-    shelf = store.Store(store_dir, _recipe(tap))
+    engine = engines.resolve(looks.get("engine", "auto"))
+    shelf = store.Store(store_dir, {**_recipe(tap), "engine": engine})
     hashes, first, inverse = np.unique(
         store.hash_files(paths), return_index=True, return_inverse=True
     )
@@ -103,7 +106,8 @@ def embed(
                 continue
             rows = np.flatnonzero((missing == pattern).all(axis=1))
             rows = rows[np.argsort(first[rows])]  # in the order of `paths`
-            embedder = Embedder(tap, list(itertools.compress(table.filled, pattern)))
+            wanted = list(itertools.compress(table.filled, pattern))
+            embedder = Embedder(tap, wanted, engine=engine, cache_dir=shelf.folder)
             todo = [paths[first[row]] for row in rows]
             start = 0
             for shard in embed_files(todo, embedder, batch_size=batch_size, on_batch=bar.update):
@@ -195,11 +199,13 @@ def pixels(
 
 
 class Embedder:
-    """A frozen backbone, its taps and their pooling as one graph with constant weights.
+    """A frozen backbone, its taps and their pooling, with weights as constants.
 
     Args:
         tap: How the backbone sees images; its key does not matter.
         keys: Of the form `"tap/pooling"`.
+        engine: See `engines.resolve`.
+        cache_dir: Folder that keeps what an engine makes of the network; it belongs to this tap.
 
     Attributes:
         size: `(height, width)` of the images that it takes.
@@ -213,20 +219,33 @@ class Embedder:
         Per key, features of shape `(batch, d)`.
     """
 
-    def __init__(self, tap: fronts.Tap, keys: Sequence[str]) -> None:
-        names = list(dict.fromkeys(pools.split(key)[0] for key in keys))
-        network = backbones.frozen(
-            tap.backbone, names, weights=tap.weights, size=tap.size, seed=tap.seed
-        )
-        inputs = keras.Input((*tap.size, 3))
-        seen = layers.Flip(fronts.MIRRORED_AXIS[tap.flip])(inputs) if tap.flip else inputs
+    def __init__(
+        self,
+        tap: fronts.Tap,
+        keys: Sequence[str],
+        *,
+        engine: str = "auto",
+        cache_dir: Path | None = None,
+    ) -> None:
         self.size = tap.size
-        self.batch_size = encoding.suitable_batch_size(network.get_layer(tap.backbone))
-        self.num_threads = encoding.suitable_num_threads()
-        self._call = encoding.constant(keras.Model(inputs, pools.pooled(network(seen), keys)))
+        cache = None if cache_dir is None else engines.cache_path(cache_dir, keys)
+        self._engine = engines.compile_model(
+            lambda: _network(tap, keys), keys, engines.resolve(engine), cache=cache
+        )
+        self.batch_size, self.num_threads = self._engine.batch_size, self._engine.num_threads
 
     def __call__(self, batch: np.ndarray) -> Mapping[str, Any]:
-        return self._call(batch)
+        return self._engine.call(batch)
+
+
+def _network(tap: fronts.Tap, keys: Sequence[str]) -> keras.Model:
+    names = list(dict.fromkeys(pools.split(key)[0] for key in keys))
+    network = backbones.frozen(
+        tap.backbone, names, weights=tap.weights, size=tap.size, seed=tap.seed
+    )
+    inputs = keras.Input((*tap.size, 3))
+    seen = layers.Flip(fronts.MIRRORED_AXIS[tap.flip])(inputs) if tap.flip else inputs
+    return keras.Model(inputs, pools.pooled(network(seen), keys))
 
 
 def embed_files(

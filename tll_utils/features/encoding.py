@@ -1,8 +1,7 @@
-"""Runs Keras models over many rows: fast where weights are fixed, right where they still change."""
+"""Runs Keras models over many rows, with weights as they are at each call."""
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -38,58 +37,6 @@ def encode(encoder: keras.Layer, inputs: Any, *, batch_size: int = 256) -> np.nd
             outputs = np.empty((len(inputs), *rows.shape[1:]), np.float32)
         outputs[start : start + len(rows)] = rows
     return outputs
-
-
-def constant(model: keras.Model) -> Callable[[np.ndarray], dict[str, Any]]:
-    """Makes a model with a dict of outputs as fast as its backend can, for weights as they are now.
-
-    Another inference engine would be put in here.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return model.predict_on_batch
-    import tensorflow as tf
-
-    trainable, frozen = (
-        [np.asarray(variable) for variable in variables]
-        for variables in (model.trainable_variables, model.non_trainable_variables)
-    )
-
-    def call(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Made inside, a constant becomes part of the graph, which can then be simplified: batch
-        # normalization is folded into the convolutions.
-        weights = [[tf.constant(value) for value in values] for values in (trainable, frozen)]
-        return model.stateless_call(*weights, batch, training=False)[0]
-
-    signature = tf.TensorSpec(model.input_shape, tf.float32)
-    return tf.function(call, input_signature=[signature], autograph=False)
-
-
-def suitable_batch_size(network: keras.Model) -> int:
-    """As large as a GPU likes; on a CPU, so small that every feature map stays below 32 MiB.
-
-    From there on the C library returns memory to the system after each use, and getting it back,
-    page by page, takes as long as the convolutions.
-    """
-    if _has_accelerator():
-        return 32
-    largest = max(
-        math.prod(operation.output.shape[1:])
-        for operation in network.operations
-        if isinstance(operation.output, keras.KerasTensor)
-    )
-    return max(1, min(32, 2**25 // (4 * largest)))
-
-
-def suitable_num_threads() -> int:
-    """Two on a CPU: many operations keep one core busy, and the other batch uses the rest.
-
-    One keeps a GPU busy. With JAX, nothing says that a model may be called from two threads.
-    """
-    return 2 if keras.backend.backend() == "tensorflow" and not _has_accelerator() else 1
-
-
-def _has_accelerator() -> bool:
-    return not all(name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
 def _compiled(model: keras.Model, shape: tuple[int, ...]) -> Callable[[np.ndarray], Any]:
