@@ -330,9 +330,8 @@ class Run:
 
     def table(self, systems: Sequence[str] | None = None) -> pd.DataFrame:
         """The results of this data set, profile and seed so far, best top-2 first."""
-        return leaderboard.leaderboard(
-            [row for row in self._rows() if systems is None or row["system"] in systems]
-        )
+        shown = self.recorded() if systems is None else systems
+        return leaderboard.leaderboard([row for row in self._rows() if row["system"] in shown])
 
     def _rows(self) -> list[dict[str, Any]]:
         name, profile, seed = self.dataset.name, self.profile, self.seed
