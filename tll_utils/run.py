@@ -25,7 +25,7 @@ NUM_FOLDS = {"quick": 2, "cpu": 4, "full": 4}
 SPLIT_SEED = 0  # of folds and candidate lists: systems of all seeds are asked the same
 NUM_CANDIDATES = 20
 QUICK_SIZE = (128, 128)  # height and width of images for backbones: a third of the work of 224
-SMOKE_PAIRS, SMOKE_QUERIES = 24, 12
+SMOKE_PAIRS, SMOKE_QUERIES, SMOKE_FOLDS = 24, 12, 2
 
 T = TypeVar("T")
 # Fits on the pairs `train` of one fold; a model from features or images to embeddings means that
@@ -42,8 +42,9 @@ class Run:
         # Decided before the protocol looks at its images: a bad folder must not cost a wait.
         files.require_writable(self.out_dir)
         groups = data.near_duplicate_groups(dataset.left_paths, dataset.right_paths)
+        num_folds = SMOKE_FOLDS if settings.smoke else NUM_FOLDS[self.profile]
         self.protocol = Protocol.draw(
-            groups, num_folds=NUM_FOLDS[self.profile], m=NUM_CANDIDATES, seed=SPLIT_SEED
+            groups, num_folds=num_folds, m=NUM_CANDIDATES, seed=SPLIT_SEED
         )
         self.networks = _choose_networks(notebook, settings)
         self._weights: dict[str, str] = {}
