@@ -15,6 +15,7 @@ test: export TLL_PROFILE = quick
 test: export TLL_BACKBONES =
 test: export TLL_WEIGHTS =
 test: export TLL_SEED =
+test: export TLL_SEEDS =
 test: export TLL_SMOKE =
 test: export TLL_OUT_DIR = build/test
 test: export TQDM_DISABLE = 1
@@ -38,9 +39,11 @@ bench: .venv/installed
 smoke: export TLL_SMOKE = 1
 smoke: export TLL_DATA_DIR =
 smoke: export TLL_BACKBONES =
+smoke: export TLL_SEEDS =
 smoke: .venv/installed
 	rm -rf build/smoke
 	$(BIN)/python -m tll_utils run --profile full --weights random --out build/smoke
+	$(BIN)/python .ci/smoke-rows build/smoke
 
 # Re-executes the committed notebooks on the sample data.
 notebooks: export TLL_DATA_DIR =

@@ -1,11 +1,16 @@
 """Examples and benchmarks run: at toy size, with random weights, each as its own process."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_several_workers import free_ports
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,33 +22,91 @@ def environ(sample_dir, tmp_path):
     return {**os.environ, **{f"TLL_{name}": str(value) for name, value in own.items()}}
 
 
-def run(script, *arguments, environ):
+def start(script, *arguments, environ):
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environ, stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(*processes):
+    """Waits for the processes; returns what each printed. Leaves none behind."""
+    try:
+        said = [process.communicate(timeout=600) for process in processes]
+    finally:
+        kill(*processes)
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    assert not any("anew" in err for _, err in said), said
+    return [out for out, _ in said]
+
+
+def kill(*processes):
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def run(script, *arguments, environ):
+    [printed] = finish(start(script, *arguments, environ=environ))
+    return printed
+
+
+def wait_for(pattern, folder, processes):
+    while not list(folder.glob(pattern)):
+        assert all(process.poll() is None for process in processes), "ended before it was killed"
+        time.sleep(0.02)
 
 
 TINY = ("--backbones", "mobilenet", "--size", 32, 32, "--units", 8, "--candidates", 3)
 
 
-def test_train_dual_leaves_a_model_and_goes_on(environ, tmp_path):
-    options = (*TINY, "--batch-size", 4, "--epochs", 2, "--limit", 24)
-    first = run("examples/train_dual.py", *options, environ=environ)
-    model = tmp_path / "models" / "dual_mobilenet_concat.keras"
-    assert "top-2" in first and model.is_file()
+DUAL = (*TINY, "--batch-size", 4, "--epochs", 6, "--limit", 24)
+
+
+def test_train_dual_leaves_a_model_and_goes_on_with_two_workers_that_were_killed(environ, tmp_path):
+    alone = run("examples/train_dual.py", *DUAL, environ=environ)
+    assert "top-2" in alone and (tmp_path / "models" / "dual_mobilenet_concat.keras").is_file()
     # What is finished is not trained again.
-    assert run("examples/train_dual.py", *options, environ=environ) == first
+    assert run("examples/train_dual.py", *DUAL, environ=environ) == alone
+
+    environ = {**environ, "TLL_OUT_DIR": str(tmp_path / "workers"), "CUDA_VISIBLE_DEVICES": ""}
+    killed = two_workers(environ)
+    wait_for("workers/training/*/training.npz", tmp_path, killed)
+    kill(*killed)
+    assert {process.returncode for process in killed} == {-signal.SIGKILL}
+    assert "".join(finish(*two_workers(environ))).count("top-2") == 1  # only the chief says it
+    histories = [history_of(path) for path in (tmp_path, tmp_path / "workers")]
+    assert len(histories[0]) == 6
+    for figures in zip(*histories, strict=True):
+        assert figures[1] == pytest.approx(figures[0], abs=1e-4)
 
 
-def test_embed_images_shares_the_work(environ, tmp_path):
-    options = ("--backbones", "mobilenet", "--limit", 6)
-    printed = [
-        run("examples/embed_images.py", *options, "--share", share, environ=environ)
-        for share in ("1/2", "2/2")
+def history_of(out_dir):
+    [path] = out_dir.glob("training/*/training.npz")
+    with np.load(path) as state:
+        return json.loads(str(state["notes"]))["history"]
+
+
+def two_workers(environ):
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    return [
+        start("examples/train_dual.py", *DUAL, environ={**environ, "TF_CONFIG": json.dumps(task)})
+        for task in (
+            {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}} for i in (0, 1)
+        )
     ]
-    assert all("mobilenet: 3 images" in text for text in printed)
-    assert list((tmp_path / "features").glob("mobilenet-*/*.npz"))
+
+
+def test_embed_images_shares_the_work_and_goes_on_where_it_was_killed(environ, tmp_path):
+    options = ("--backbones", "mobilenet", "vgg16", "--limit", 6, "--share")
+    script, stored = "examples/embed_images.py", "features/{}-*/*.npz"
+    killed = start(script, *options, "1/2", environ=environ)
+    wait_for(stored.format("mobilenet"), tmp_path, [killed])
+    kill(killed)
+    assert not list(tmp_path.glob(stored.format("vgg16")))
+    shards = {path: path.stat().st_mtime_ns for path in tmp_path.glob(stored.format("mobilenet"))}
+    printed = finish(*(start(script, *options, f"{i}/2", environ=environ) for i in (1, 2)))
+    assert all("mobilenet: 3 images" in text and "vgg16: 3 images" in text for text in printed)
+    assert all(path.stat().st_mtime_ns == before for path, before in shards.items())
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,8 @@ def test_rows_and_scores_of_two_seeds_lie_side_by_side(run, make_settings):
     expected = random_scores(other, 5)
     other.record("a", expected)
     assert [row["seed"] for row in leaderboard.read(run.out_dir)] == [0, 1]
+    assert {path.name for path in run.out_dir.glob("*.csv")} == {"a.csv", "a_seed1.csv"}
+    np.testing.assert_array_equal(run.protocol.candidates, other.protocol.candidates)
     np.testing.assert_array_equal(run.load_scores("a").oof, random_scores(run).oof)
     np.testing.assert_array_equal(other.load_scores("a").oof, expected.oof)
     assert len(run.table()) == len(other.table()) == 1

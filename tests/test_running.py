@@ -100,6 +100,12 @@ class TestBuild:
         assert "01_a: unchanged, skipped" in capsys.readouterr().err
         assert story(ingredients={"seed": 0}, fresh=True) == "a2b2"
 
+    def test_seeds_are_kept_side_by_side(self, story):
+        story()
+        assert story(seed=1) == "a2b2"
+        assert story() == story(seed=1) == "a2b2"
+        assert (story.out_dir / "notebooks_seed1" / "02_b.ipynb").is_file()
+
     def test_other_ingredients_run_all_again(self, story):
         story(ingredients={"seed": 0})
         assert story(ingredients={"seed": 1}) == "a2b2"

@@ -7,7 +7,14 @@ import pytest
 
 from tll_utils import settings as settings_module
 from tll_utils.errors import SettingsError
-from tll_utils.settings import PROFILES, Settings, choose_networks, networks_for, project_dir
+from tll_utils.settings import (
+    PROFILES,
+    Settings,
+    choose_networks,
+    networks_for,
+    project_dir,
+    seeds_of,
+)
 
 
 def read(**variables):
@@ -41,6 +48,14 @@ def test_from_environment_reads_every_variable():
     assert settings.backbones == ("resnet50", "vgg19")
     assert (settings.profile, settings.weights, settings.seed) == ("full", "random", 7)
     assert settings.smoke
+
+
+def test_seeds_of_reads_the_list_else_the_one_seed():
+    assert seeds_of({}) == (0,)
+    assert seeds_of({"TLL_SEED": "7"}) == (7,)
+    assert seeds_of({"TLL_SEEDS": "0, 2,0", "TLL_SEED": "7"}) == (0, 2)
+    with pytest.raises(SettingsError, match="'x'"):
+        seeds_of({"TLL_SEEDS": "1,x"})
 
 
 def test_from_environment_takes_an_empty_variable_as_unset():

@@ -103,7 +103,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--only", default="", metavar="01,04", help="notebooks to run")
     run.add_argument("--backbones", metavar="a,b", help="registry names (TLL_BACKBONES)")
     run.add_argument("--weights", metavar="imagenet|random|DIR", help="TLL_WEIGHTS")
-    run.add_argument("--seed", metavar="N", help="of every random choice (TLL_SEED)")
+    run.add_argument(
+        "--seed", metavar="0,1,2", help="of training; several run one by one (TLL_SEED, TLL_SEEDS)"
+    )
     run.add_argument("--fresh", action="store_true", help="run unchanged notebooks, too")
 
 
@@ -122,9 +124,11 @@ def _run(options: argparse.Namespace) -> int:
         "TLL_WEIGHTS": options.weights and _absolute_if_folder(options.weights),
         "TLL_PROFILE": options.profile,
         "TLL_BACKBONES": options.backbones,
-        "TLL_SEED": options.seed,
+        "TLL_SEEDS": options.seed,
     }
     environ = {name: value for name, value in chosen.items() if value}
+    seeds = settings.seeds_of({**os.environ, **environ})
+    environ["TLL_SEED"] = str(seeds[0])
     config = settings.Settings.from_environment({**os.environ, **environ})
 
     from tll_utils import data, notebooks
@@ -136,22 +140,31 @@ def _run(options: argparse.Namespace) -> int:
     for name, reason in plan.reasons.items():
         _say(f"{name}: {reason}")
     environ |= {"TLL_DATA_DIR": str(plan.data_dir), "TLL_OUT_DIR": str(config.out_dir)}
-    ingredients = {
-        "settings": dataclasses.asdict(config),
-        "data": notebooks.data_fingerprint(plan.data_dir),
-        "weights": plan.weights,
-    }
-    notebooks.execute(paths, config.out_dir, environ, ingredients=ingredients, fresh=options.fresh)
-    _report(config, dataset.name)
+    for seed in seeds:
+        config = dataclasses.replace(config, seed=seed)
+        ingredients = {
+            "settings": dataclasses.asdict(config),
+            "data": notebooks.data_fingerprint(plan.data_dir),
+            "weights": plan.weights,
+        }
+        environ["TLL_SEED"] = str(seed)
+        notebooks.execute(
+            paths,
+            config.out_dir,
+            environ,
+            ingredients=ingredients,
+            fresh=options.fresh,
+            seed=seed,
+        )
+    _report(config, dataset.name, seeds)
     return 0
 
 
-def _report(config: settings.Settings, data_name: str) -> None:
+def _report(config: settings.Settings, data_name: str, seeds: tuple[int, ...]) -> None:
     from tll_utils.scoring import leaderboard
 
-    rows = leaderboard.of_run(
-        config.out_dir, data=data_name, profile=config.profile, seed=config.seed
-    )
+    rows = leaderboard.of_run(config.out_dir, data=data_name, profile=config.profile)
+    rows = [row for row in rows if row["seed"] in seeds]
     print(leaderboard.leaderboard(rows).to_string())
     if data_name == "sample":
         _say("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")

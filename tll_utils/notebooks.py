@@ -130,6 +130,7 @@ def execute(
     *,
     ingredients: Mapping[str, Any] | None = None,
     fresh: bool = False,
+    seed: int = 0,
 ) -> list[str]:
     """Runs each notebook in a kernel of its own and saves it, executed, in `out_dir/notebooks`.
 
@@ -144,6 +145,7 @@ def execute(
         environ: Variables for the kernels, on top of those of this process.
         ingredients: What else the results depend on: settings, data, weights; goes into JSON.
         fresh: Runs every notebook, unchanged or not.
+        seed: Of what the notebooks record; seeds but 0 have a folder of executed notebooks each.
 
     Returns:
         The names of those that were skipped.
@@ -152,7 +154,7 @@ def execute(
         NotebookError: Names the notebook, the cell and the error.
     """
     out_dir = Path(out_dir).absolute()
-    executed_dir = out_dir / "notebooks"
+    executed_dir = out_dir / leaderboard.stem("notebooks", seed)
     executed_dir.mkdir(parents=True, exist_ok=True)
     # Bars inside notebooks would end up as text in their outputs: the one below speaks for all.
     environ = {**os.environ, **environ, "TQDM_DISABLE": "1"}
@@ -164,14 +166,15 @@ def execute(
         for path, notebook in zip(notebooks, loaded, strict=True):
             saved, started = executed_dir / path.name, time.monotonic()
             # Afresh for each notebook: the one before may have changed what it reads.
-            wanted = _fingerprint(common, _source(notebook), _results(out_dir, before=path.stem))
+            before = _results(out_dir, seed, before=path.stem)
+            wanted = _fingerprint(common, _source(notebook), before)
             if (
                 not fresh
                 and saved.is_file()
                 and _stamp(saved)
                 == [
                     wanted,
-                    _fingerprint(_results(out_dir, of=path.stem)),
+                    _fingerprint(_results(out_dir, seed, of=path.stem)),
                 ]
             ):
                 skipped.append(path.stem)
@@ -183,7 +186,7 @@ def execute(
                 _execute_one(notebook, path.stem, environ, bar, executed_dir)
             finally:
                 _save(notebook, saved)
-            outputs = _fingerprint(_results(out_dir, of=path.stem))
+            outputs = _fingerprint(_results(out_dir, seed, of=path.stem))
             files.write_json(_stamp_path(saved), [wanted, outputs])
             bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     return skipped
@@ -272,12 +275,14 @@ def _source(notebook: Any) -> list[str]:
     return [cell.source for cell in _code_cells(notebook)]
 
 
-def _results(out_dir: Path, *, of: str = "", before: str = "") -> list[Any]:
+def _results(out_dir: Path, seed: int, *, of: str = "", before: str = "") -> list[Any]:
     """What one notebook recorded, or all before it: their rows and the bytes of their CSVs."""
     found = []
     for row in leaderboard.read(out_dir):
+        if row["seed"] != seed:  # what another seed recorded is not read
+            continue
         if row["notebook"] == of or (before and row["notebook"] < before):
-            csv = out_dir / f"{row['system']}.csv"
+            csv = out_dir / f"{leaderboard.stem(row['system'], seed)}.csv"
             result = {k: v for k, v in row.items() if k not in _NOT_THE_RESULT}
             found.append([result, files.content_hash(csv) if csv.is_file() else ""])
     return found

@@ -22,9 +22,10 @@ from tll_utils.scoring import Scorer, leaderboard, submission
 from tll_utils.settings import Choice, Settings, choose_networks, project_dir
 
 NUM_FOLDS = {"quick": 2, "cpu": 4, "full": 4}
+SPLIT_SEED = 0  # of folds and candidate lists: systems of all seeds are asked the same
 NUM_CANDIDATES = 20
 QUICK_SIZE = (128, 128)  # height and width of images for backbones: a third of the work of 224
-SMOKE_PAIRS, SMOKE_QUERIES = 24, 12
+SMOKE_PAIRS, SMOKE_QUERIES, SMOKE_FOLDS = 24, 12, 2
 
 T = TypeVar("T")
 # Fits on the pairs `train` of one fold; a model from features or images to embeddings means that
@@ -41,8 +42,9 @@ class Run:
         # Decided before the protocol looks at its images: a bad folder must not cost a wait.
         files.require_writable(self.out_dir)
         groups = data.near_duplicate_groups(dataset.left_paths, dataset.right_paths)
+        num_folds = SMOKE_FOLDS if settings.smoke else NUM_FOLDS[self.profile]
         self.protocol = Protocol.draw(
-            groups, num_folds=NUM_FOLDS[self.profile], m=NUM_CANDIDATES, seed=self.seed
+            groups, num_folds=num_folds, m=NUM_CANDIDATES, seed=SPLIT_SEED
         )
         self.networks = _choose_networks(notebook, settings)
         self._weights: dict[str, str] = {}
@@ -271,7 +273,8 @@ class Run:
             "profile": self.profile,
             "protocol": protocol,
         }
-        submission.write(self.out_dir / f"{system}.csv", self.dataset.candidates, scores.test)
+        csv = self.out_dir / f"{leaderboard.stem(system, self.seed)}.csv"
+        submission.write(csv, self.dataset.candidates, scores.test)
         self._save_scores(system, scores)
         if scoring.can_compose(scores.front, scores.scorers):
             with files.replacing(self._model_path(system)) as draft:
@@ -329,9 +332,8 @@ class Run:
 
     def table(self, systems: Sequence[str] | None = None) -> pd.DataFrame:
         """The results of this data set, profile and seed so far, best top-2 first."""
-        return leaderboard.leaderboard(
-            [row for row in self._rows() if systems is None or row["system"] in systems]
-        )
+        shown = self.recorded() if systems is None else systems
+        return leaderboard.leaderboard([row for row in self._rows() if row["system"] in shown])
 
     def _rows(self) -> list[dict[str, Any]]:
         name, profile, seed = self.dataset.name, self.profile, self.seed
@@ -344,7 +346,7 @@ class Run:
         return self._folder("scores") / f"{system}.npz"
 
     def _model_path(self, system: str) -> Path:
-        return self.out_dir / "models" / f"{system}.keras"
+        return self.out_dir / "models" / f"{leaderboard.stem(system, self.seed)}.keras"
 
     def _save_scores(self, system: str, scores: Scores) -> None:
         with files.replacing(self._scores_path(system)) as draft:
@@ -369,7 +371,7 @@ def start(notebook: str, settings: Settings | None = None) -> Run:
 
         # Same seed, same numbers: without deterministic kernels the last digits differ.
         tf.config.experimental.enable_op_determinism()
-    return Run(notebook, settings, data.load(data_dir_of(settings), seed=settings.seed))
+    return Run(notebook, settings, data.load(data_dir_of(settings), seed=SPLIT_SEED))
 
 
 def data_dir_of(settings: Settings) -> Path:

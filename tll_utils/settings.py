@@ -84,7 +84,8 @@ class Settings:
         backbones: Names from the registry (`TLL_BACKBONES`, comma-separated) that every notebook
             runs in place of its own; empty means each notebook's own, see `NETWORKS`.
         weights: `"imagenet"`, `"random"` or a folder of weight files (`TLL_WEIGHTS`).
-        seed: Seed of every random choice, integer >= 0 (`TLL_SEED`, else 0).
+        seed: Seed of training and of what it draws, integer >= 0 (`TLL_SEED`, else 0). Folds and
+            candidate lists are the same for all seeds.
         engine: What embeds images (`TLL_ENGINE`, else `"auto"`); see `features.engines`.
         smoke: Whether to clip all sizes, to see that each path runs (`TLL_SMOKE=1`).
     """
@@ -128,6 +129,16 @@ class Settings:
             engine=read("ENGINE", "auto"),
             smoke=_switch("SMOKE", read("SMOKE", "0")),
         )
+
+
+def seeds_of(environ: Mapping[str, str] = os.environ) -> tuple[int, ...]:
+    """The seeds that a whole run goes through: `TLL_SEEDS`, such as "0,1,2", else `TLL_SEED`.
+
+    Raises:
+        SettingsError: If one is no integer >= 0.
+    """
+    text = environ.get("TLL_SEEDS", "").strip() or environ.get("TLL_SEED", "").strip() or "0"
+    return tuple(dict.fromkeys(_seed(seed.strip()) for seed in text.split(",")))
 
 
 @dataclasses.dataclass(frozen=True)

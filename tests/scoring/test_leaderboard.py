@@ -50,7 +50,7 @@ def test_leaderboard_puts_the_best_first_with_its_interval():
 
 
 @pytest.mark.parametrize(
-    "change", [{"backbone": "vgg16"}, {"data": "sample"}, {"profile": "quick"}, {"seed": 1}]
+    "change", [{"backbone": "vgg16"}, {"data": "sample"}, {"profile": "quick"}]
 )
 def test_a_row_of_another_key_replaces_nothing(tmp_path, change):
     leaderboard.write(tmp_path, [row("a", 0.1)])
@@ -59,6 +59,16 @@ def test_a_row_of_another_key_replaces_nothing(tmp_path, change):
     assert [r["top_2"] for r in found] == [0.1, 0.2]
     [(name, value)] = change.items()
     assert list(leaderboard.leaderboard(found)[name]) == [value, row("a")[name]]
+
+
+def test_rows_of_several_seeds_become_one_with_means_and_the_spread():
+    rows = [row("a", 0.1), row("a", 0.4, seed=1, low=0.2, high=0.8), row("b", 0.2)]
+    table = leaderboard.leaderboard(rows)
+    assert list(table.index) == ["a", "b"]
+    assert list(table["top-2"]) == ["0.250", "0.200"]
+    assert list(table["95 %"]) == ["0.300–0.700", "0.400–0.600"]
+    assert list(table["seeds"]) == ["0.100–0.400 (2)", ""]
+    assert "seeds" not in leaderboard.leaderboard(rows[1:])
 
 
 def test_of_run_takes_one_seed_if_told(tmp_path):

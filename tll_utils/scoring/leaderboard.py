@@ -18,6 +18,7 @@ from tll_utils.errors import TllError
 
 FILE_NAME = "results.json"
 KEY = ("system", "backbone", "data", "profile", "seed")  # what a row is the result of
+FIGURES = ("top_1", "top_2", "top_5", "low", "high")
 
 
 def read(out_dir: str | Path) -> list[dict[str, Any]]:
@@ -50,6 +51,11 @@ def write(out_dir: str | Path, rows: Sequence[dict[str, Any]]) -> None:
     files.write_json(Path(out_dir) / FILE_NAME, ordered)
 
 
+def stem(system: str, seed: int) -> str:
+    """What the CSV and the model of a system are called; seeds but 0 stand in the name."""
+    return system if seed == 0 else f"{system}_seed{seed}"
+
+
 def of_run(
     out_dir: str | Path, *, data: str, profile: str, seed: int | None = None
 ) -> list[dict[str, Any]]:
@@ -64,13 +70,17 @@ def of_run(
 def leaderboard(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Formats result rows for people: best top-2 first, one interval column, no timings.
 
-    Rows of one system are told apart by what differs among them: backbone, data, profile, seed.
+    Rows of one system are told apart by what differs among them: backbone, data, profile. Those
+    of several seeds become one row of means. Its interval is over queries, as that of each seed;
+    the column `seeds` has the least and the largest top-2 and their number: the noise of training.
     """
+    rows = _over_seeds(rows)
     told_apart = [
         name
-        for name in KEY[1:]
+        for name in KEY[1:-1]
         if len({(row["system"], row[name]) for row in rows}) > len({row["system"] for row in rows})
     ]
+    several = {"seeds"} if any(row["seeds"] for row in rows) else set()
     table = [
         {
             "system": row["system"],
@@ -78,6 +88,7 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
             "top-1": f"{row['top_1']:.3f}",
             "top-2": f"{row['top_2']:.3f}",
             "95 %": f"{row['low']:.3f}–{row['high']:.3f}",
+            **{name: row[name] for name in several},
             "top-5": f"{row['top_5']:.3f}",
             "n": row["n"],
             "m": row["m"],
@@ -102,6 +113,20 @@ def provenance() -> dict[str, str]:
         "keras": _version("keras"),
         "tensorflow": _version("tensorflow"),
     }
+
+
+def _over_seeds(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row per result: the means of its seeds' figures, and how far top-2 spreads."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(_key(row)[:-1], []).append(row)
+    merged = []
+    for same in groups.values():
+        means = {name: sum(row[name] for row in same) / len(same) for name in FIGURES}
+        top_2 = [row["top_2"] for row in same]
+        spread = f"{min(top_2):.3f}–{max(top_2):.3f} ({len(same)})" if len(same) > 1 else ""
+        merged.append({**same[0], **means, "seeds": spread})
+    return merged
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
