@@ -1,6 +1,8 @@
 """Files are there whole or not at all, and an unwritable folder is said before long work."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -79,3 +81,25 @@ def test_content_hash_names_the_bytes(tmp_path):
         (tmp_path / name).write_text(text)
     a, b, c = (files.content_hash(tmp_path / name) for name in "abc")
     assert a == b != c and len(a) == 32
+
+
+def test_locked_refuses_a_second_process_and_names_the_first(tmp_path):
+    code = (
+        "import sys; from tll_utils import files\n"
+        "with files.locked(sys.argv[1]): print('in', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    other.stdout.readline()
+    with (
+        pytest.raises(TllError, match=f"process {other.pid} on"),
+        files.locked(tmp_path / "out", wait=False),
+    ):
+        pytest.fail("both are in")
+    other.kill()  # who dies lets go of the lock
+    other.wait()
+    with files.locked(tmp_path / "out", wait=False):
+        pass

@@ -73,6 +73,30 @@ def test_execute_can_be_stopped_and_keeps_what_ran(tmp_path, number):
     assert kept.cells[1].outputs[0].text == "done\n"
 
 
+def test_jobs_run_side_by_side_but_a_reader_waits(tmp_path):
+    """The first two wait for each other; the third finds what both have left."""
+    meet = """
+import pathlib, time
+folder = pathlib.Path({folder!r})
+folder.joinpath({own!r}).touch()
+while not folder.joinpath({other!r}).exists():
+    time.sleep(0.05)
+"""
+    paths = [
+        write_notebook(
+            tmp_path / f"{own}_a.ipynb", meet.format(folder=str(tmp_path), own=own, other=other)
+        )
+        for own, other in [("01", "02"), ("02", "01")]
+    ]
+    look = (
+        f"import pathlib; print(sorted(p.name for p in pathlib.Path({str(tmp_path)!r}).glob('0?')))"
+    )
+    paths.append(write_notebook(tmp_path / "08_c.ipynb", look.format(str(tmp_path))))
+    runner.execute(paths, tmp_path / "out", {}, jobs=3)
+    last = nbformat.read(tmp_path / "out" / "notebooks" / "08_c.ipynb", as_version=4)
+    assert last.cells[1].outputs[0].text == "['01', '02']\n"
+
+
 class TestBuild:
     """A notebook is executed again only when something that it was made from has changed."""
 
@@ -83,8 +107,8 @@ class TestBuild:
         for mark in marks:
             mark.write_text("")
         paths = [
-            write_notebook(tmp_path / f"0{i}_{mark.name}.ipynb", count.format(str(mark)))
-            for i, mark in enumerate(marks, 1)
+            write_notebook(tmp_path / f"{number}_{mark.name}.ipynb", count.format(str(mark)))
+            for number, mark in zip(("01", "08"), marks, strict=True)
         ]
 
         def run(**options):
@@ -104,7 +128,7 @@ class TestBuild:
         story()
         assert story(seed=1) == "a2b2"
         assert story() == story(seed=1) == "a2b2"
-        assert (story.out_dir / "notebooks_seed1" / "02_b.ipynb").is_file()
+        assert (story.out_dir / "notebooks_seed1" / "08_b.ipynb").is_file()
 
     def test_other_ingredients_run_all_again(self, story):
         story(ingredients={"seed": 0})
@@ -132,13 +156,13 @@ class TestBuild:
         story()
         record(top_2=0.5, seconds=2)  # took longer: the same result
         assert story() == "a1b1"
-        # What 01 recorded is not what it left: it runs again, and 02, which may read it.
+        # What 01 recorded is not what it left: it runs again, and 08, which reads it.
         record(top_2=0.6)
         assert story() == "a2b2"
 
     def test_a_stopped_run_goes_on_with_the_first_that_is_not_done(self, story):
         story()
-        (story.out_dir / "notebooks" / "02_b.ipynb").unlink()
+        (story.out_dir / "notebooks" / "08_b.ipynb").unlink()
         assert story() == "a1b2"
 
 

@@ -106,6 +106,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument(
         "--seed", metavar="0,1,2", help="of training; several run one by one (TLL_SEED, TLL_SEEDS)"
     )
+    run.add_argument("--jobs", type=_positive, help="notebooks at a time; by cores and memory")
     run.add_argument("--fresh", action="store_true", help="run unchanged notebooks, too")
 
 
@@ -155,6 +156,7 @@ def _run(options: argparse.Namespace) -> int:
             ingredients=ingredients,
             fresh=options.fresh,
             seed=seed,
+            jobs=options.jobs or notebooks.suitable_jobs(config.profile),
         )
     _report(config, dataset.name, seeds)
     return 0

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -46,6 +47,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[None]:
+    """Lets one process at a time into the block. Who dies in it lets go of the lock.
+
+    Args:
+        path: What is locked; the lock itself is a hidden file beside it.
+        wait: Whether to wait for the other process, or to be refused.
+
+    Raises:
+        TllError: If another process holds the lock and `wait` is false; names it.
+    """
+    import filelock
+
+    path = Path(path)
+    owner = path.with_name(f".{path.name}.owner")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        with lock.acquire(timeout=-1 if wait else 0):
+            owner.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+            yield
+    except filelock.Timeout as error:
+        who = owner.read_text(encoding="utf-8") if owner.is_file() else "another process"
+        raise TllError(
+            f"{path}: {who} is at work here. Wait until it has ended, or choose another folder."
+        ) from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

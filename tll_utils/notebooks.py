@@ -10,10 +10,11 @@ import importlib.metadata
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from tll_utils.scoring import leaderboard
 from tll_utils.settings import Settings, choose_networks, project_dir
 
 _PACKAGE = Path(__file__).resolve().parent
+# Whose results a notebook reads; it waits for these, and is made anew when they change.
+_READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
+_GIB_PER_JOB = {"quick": 2, "cpu": 3, "full": 8}
 # What a row says about the making of a result, not about the result.
 _NOT_THE_RESULT = {"seconds", "version", "commit", "keras", "tensorflow"}
 
@@ -123,6 +127,20 @@ def _check(settings: Settings, names: Sequence[str]) -> Plan:
     return Plan(run.data_dir_of(settings), found, reasons)
 
 
+def suitable_jobs(profile: str) -> int:
+    """How many notebooks this machine takes at once, by its cores and free memory.
+
+    One where there is a GPU or a TPU: the first kernel takes all of its memory.
+    """
+    if shutil.which("nvidia-smi") or {"TPU_NAME", "TPU_WORKER_ID"} & set(os.environ):
+        return 1
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (AttributeError, ValueError):  # not on this system
+        return 1
+    return int(max(1, min(os.cpu_count() or 1, free // _GIB_PER_JOB[profile], 4)))
+
+
 def execute(
     notebooks: Sequence[Path],
     out_dir: Path,
@@ -131,13 +149,14 @@ def execute(
     ingredients: Mapping[str, Any] | None = None,
     fresh: bool = False,
     seed: int = 0,
+    jobs: int = 1,
 ) -> list[str]:
     """Runs each notebook in a kernel of its own and saves it, executed, in `out_dir/notebooks`.
 
     A notebook is skipped if its executed copy was made from the same code cells, package, results
-    of the notebooks before it and `ingredients`, and what it recorded is still there. So a run
-    that was stopped goes on with the first notebook that is not done. A notebook that fails is
-    saved as far as it got; what earlier ones wrote stays.
+    that it reads and `ingredients`, and what it recorded is still there. So a run that was stopped
+    goes on with the first notebook that is not done. A notebook that fails is saved as far as it
+    got; what earlier ones wrote stays.
 
     Args:
         notebooks: Paths, in the order to run.
@@ -146,50 +165,159 @@ def execute(
         ingredients: What else the results depend on: settings, data, weights; goes into JSON.
         fresh: Runs every notebook, unchanged or not.
         seed: Of what the notebooks record; seeds but 0 have a folder of executed notebooks each.
+        jobs: How many notebooks run at the same time, as far as none reads another's results.
 
     Returns:
         The names of those that were skipped.
 
     Raises:
         NotebookError: Names the notebook, the cell and the error.
+        TllError: If another run writes into this folder.
     """
     out_dir = Path(out_dir).absolute()
-    executed_dir = out_dir / leaderboard.stem("notebooks", seed)
-    executed_dir.mkdir(parents=True, exist_ok=True)
-    # Bars inside notebooks would end up as text in their outputs: the one below speaks for all.
-    environ = {**os.environ, **environ, "TQDM_DISABLE": "1"}
-    loaded = [nbformat.read(path, as_version=4) for path in notebooks]
-    num_cells = sum(len(_code_cells(notebook)) for notebook in loaded)
-    common = {"package": _package_fingerprint(), "ingredients": ingredients}
-    skipped = []
-    with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
-        for path, notebook in zip(notebooks, loaded, strict=True):
-            saved, started = executed_dir / path.name, time.monotonic()
-            # Afresh for each notebook: the one before may have changed what it reads.
-            before = _results(out_dir, seed, before=path.stem)
-            wanted = _fingerprint(common, _source(notebook), before)
-            if (
-                not fresh
-                and saved.is_file()
-                and _stamp(saved)
-                == [
-                    wanted,
-                    _fingerprint(_results(out_dir, seed, of=path.stem)),
-                ]
-            ):
-                skipped.append(path.stem)
-                bar.total -= len(_code_cells(notebook))
-                bar.write(f"{path.stem}: unchanged, skipped", file=sys.stderr)
+    build = _Build(
+        out_dir,
+        out_dir / leaderboard.stem("notebooks", seed),
+        # Bars inside notebooks would end up as text in their outputs: one bar speaks for all.
+        {**os.environ, **environ, "TQDM_DISABLE": "1"},
+        {"package": _package_fingerprint(), "ingredients": ingredients},
+        seed,
+        fresh,
+    )
+    try:
+        with files.locked(out_dir / "run", wait=False):
+            return asyncio.run(build.run(notebooks, jobs))
+    except ExceptionGroup as group:  # the first to fail stopped the others
+        raise group.exceptions[0] from None
+
+
+@dataclasses.dataclass
+class _Build:
+    out_dir: Path
+    folder: Path
+    environ: dict[str, str]
+    common: dict[str, Any]
+    seed: int
+    fresh: bool
+    clients: list[Any] = dataclasses.field(default_factory=list)  # whose kernels run
+    stops: list[Any] = dataclasses.field(default_factory=list)  # what shuts them down
+
+    async def run(self, notebooks: Sequence[Path], jobs: int) -> list[str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        loaded = {path: nbformat.read(path, as_version=4) for path in notebooks}
+        num_cells = sum(len(_code_cells(notebook)) for notebook in loaded.values())
+        slots = asyncio.Semaphore(jobs)
+        ends = {path.stem: asyncio.Event() for path in notebooks}
+        skipped: list[str] = []
+
+        async def step(path: Path, notebook: Any, bar: tqdm) -> None:
+            earlier = [name for name in ends if name < path.stem and _reads(path.stem, name)]
+            for name in earlier:
+                await ends[name].wait()
+            async with slots:
+                if not await self._make(path.stem, notebook, bar):
+                    skipped.append(path.stem)
+            ends[path.stem].set()
+
+        with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
+            async with asyncio.TaskGroup() as group:
+                for path, notebook in loaded.items():
+                    group.create_task(step(path, notebook, bar))
+        return sorted(skipped)
+
+    async def _make(self, name: str, notebook: Any, bar: tqdm) -> bool:
+        """Executes one notebook; returns False if there was nothing to do."""
+        saved, started = self.folder / f"{name}.ipynb", time.monotonic()
+        wanted = _fingerprint(self.common, _source(notebook), self._results(reader=name))
+        stamp = [wanted, _fingerprint(self._results(of=name))]
+        if not self.fresh and saved.is_file() and _stamp(saved) == stamp:
+            bar.total -= len(_code_cells(notebook))
+            bar.write(f"{name}: unchanged, skipped", file=sys.stderr)
+            return False
+        _stamp_path(saved).unlink(missing_ok=True)
+        try:
+            await self._execute(name, notebook, bar)
+        finally:
+            _save(notebook, saved)
+        files.write_json(_stamp_path(saved), [wanted, _fingerprint(self._results(of=name))])
+        bar.write(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+        return True
+
+    async def _execute(self, name: str, notebook: Any, bar: tqdm) -> None:
+        code_cells = _code_cells(notebook)
+        started: list[Any] = []
+
+        def on_start(cell: Any, cell_index: int) -> None:
+            if cell.cell_type == "code":
+                started.append(cell)
+                bar.set_description(f"{name} cell {len(started)} of {len(code_cells)}")
+
+        for cell in code_cells:
+            cell.outputs, cell.execution_count = [], None
+        client: Any = NotebookClient(
+            notebook,
+            timeout=None,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(self.folder)}},
+            record_timing=False,  # wall times would change the file on every run
+            store_widget_state=False,  # nor does a bar that is long done belong into it
+            extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens locally
+            on_notebook_start=lambda notebook: self._stop_on_signals(),
+            on_cell_start=on_start,
+            on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
+        )
+        self.clients.append(client)
+        try:
+            await client.async_execute(env=self.environ)
+        except (CellExecutionError, DeadKernelError) as error:
+            if self.stops:
+                raise KeyboardInterrupt from None
+            what = (
+                f"{error.ename}: {error.evalue}"
+                if isinstance(error, CellExecutionError)
+                else "the kernel died, most often because memory ran out"
+            )
+            raise NotebookError(
+                f"{name}: code cell {len(started)} of {len(code_cells)} failed.\n"
+                f"{_indented(started[-1].source)}\n{what}"
+            ) from error
+        finally:
+            self.clients.remove(client)
+            if self.clients:
+                self._stop_on_signals()  # the client took its handlers along
+
+    def _stop_on_signals(self) -> None:
+        """Shuts all kernels down at Ctrl-C and SIGTERM.
+
+        Nbclient would take Ctrl-C for the death of the kernel, and call that a failure.
+        """
+
+        def stop() -> None:
+            # Kept in a list, or a task could be collected before it has run.
+            self.stops.extend(
+                asyncio.ensure_future(client.km.shutdown_kernel(now=True))
+                for client in self.clients
+            )
+
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop)
+
+    def _results(self, *, of: str = "", reader: str = "") -> list[Any]:
+        """What one notebook recorded, or what a reader reads: rows and the bytes of their CSVs."""
+        found = []
+        for row in leaderboard.read(self.out_dir):
+            if row["seed"] != self.seed:  # what another seed recorded is not read
                 continue
-            _stamp_path(saved).unlink(missing_ok=True)
-            try:
-                _execute_one(notebook, path.stem, environ, bar, executed_dir)
-            finally:
-                _save(notebook, saved)
-            outputs = _fingerprint(_results(out_dir, seed, of=path.stem))
-            files.write_json(_stamp_path(saved), [wanted, outputs])
-            bar.write(f"{path.stem}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    return skipped
+            if row["notebook"] == of or _reads(reader, row["notebook"]):
+                csv = self.out_dir / f"{leaderboard.stem(row['system'], self.seed)}.csv"
+                result = {k: v for k, v in row.items() if k not in _NOT_THE_RESULT}
+                found.append([result, files.content_hash(csv) if csv.is_file() else ""])
+        return found
+
+
+def _reads(reader: str, other: str) -> bool:
+    return other < reader and other.startswith(_READS.get(reader[:2], ("-",)))
 
 
 def data_fingerprint(directory: Path) -> str:
@@ -200,59 +328,6 @@ def data_fingerprint(directory: Path) -> str:
         if path.is_file()
     ]
     return _fingerprint(entries)
-
-
-def _execute_one(
-    notebook: Any, name: str, environ: dict[str, str], bar: tqdm, folder: Path
-) -> None:
-    code_cells = _code_cells(notebook)
-    started: list[Any] = []
-    stops: list[Any] = []
-
-    def on_start(cell: Any, cell_index: int) -> None:
-        if cell.cell_type == "code":
-            started.append(cell)
-            bar.set_description(f"{name} cell {len(started)} of {len(code_cells)}")
-
-    def stop() -> None:
-        # Kept in a list, or the task could be collected before it has run.
-        stops.append(asyncio.ensure_future(client.km.shutdown_kernel(now=True)))
-
-    for cell in code_cells:
-        cell.outputs, cell.execution_count = [], None
-    client: Any = NotebookClient(
-        notebook,
-        timeout=None,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        record_timing=False,  # wall times would change the file on every run
-        store_widget_state=False,  # nor does a bar that is long done belong into it
-        extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens locally
-        on_notebook_start=lambda notebook: _stop_on_signals(stop),
-        on_cell_start=on_start,
-        on_cell_executed=lambda cell, cell_index, execute_reply: bar.update(),
-    )
-    try:
-        client.execute(env=environ)
-    except (CellExecutionError, DeadKernelError) as error:
-        if stops:
-            raise KeyboardInterrupt from None
-        what = (
-            f"{error.ename}: {error.evalue}"
-            if isinstance(error, CellExecutionError)
-            else "the kernel died, most often because memory ran out"
-        )
-        raise NotebookError(
-            f"{name}: code cell {len(started)} of {len(code_cells)} failed.\n"
-            f"{_indented(started[-1].source)}\n{what}"
-        ) from error
-
-
-def _stop_on_signals(stop: Callable[[], None]) -> None:
-    # Nbclient would take Ctrl-C for the death of the kernel, and call that a failure.
-    with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def _code_cells(notebook: Any) -> list[Any]:
@@ -273,19 +348,6 @@ def _save(notebook: Any, path: Path) -> None:
 
 def _source(notebook: Any) -> list[str]:
     return [cell.source for cell in _code_cells(notebook)]
-
-
-def _results(out_dir: Path, seed: int, *, of: str = "", before: str = "") -> list[Any]:
-    """What one notebook recorded, or all before it: their rows and the bytes of their CSVs."""
-    found = []
-    for row in leaderboard.read(out_dir):
-        if row["seed"] != seed:  # what another seed recorded is not read
-            continue
-        if row["notebook"] == of or (before and row["notebook"] < before):
-            csv = out_dir / f"{leaderboard.stem(row['system'], seed)}.csv"
-            result = {k: v for k, v in row.items() if k not in _NOT_THE_RESULT}
-            found.append([result, files.content_hash(csv) if csv.is_file() else ""])
-    return found
 
 
 def _package_fingerprint() -> str:

@@ -27,7 +27,8 @@ def test_a_row_replaces_the_one_of_the_same_system(tmp_path):
     leaderboard.write(tmp_path, [row("a", 0.1), row("b", 0.2)])
     leaderboard.write(tmp_path, [row("a", 0.3)])
     assert {r["system"]: r["top_2"] for r in leaderboard.read(tmp_path)} == {"a": 0.3, "b": 0.2}
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]  # nothing beside it
+    seen = [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")]
+    assert seen == ["results.json"]  # no draft beside it
 
 
 def test_results_are_a_list_of_objects_in_the_order_of_the_notebooks(tmp_path):

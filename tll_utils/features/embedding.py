@@ -12,7 +12,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast
 import keras
 import numpy as np
 
-from tll_utils import data, images, layers
+from tll_utils import data, files, images, layers
 from tll_utils import progress as progress_bars
 from tll_utils.features import backbones, engines, fronts, store
 from tll_utils.features import pooling as pools
@@ -91,30 +91,28 @@ def embed(
         store.hash_files(paths), return_index=True, return_inverse=True
     )
     table = shelf.read(hashes, keys, also)
-
-    missing = np.stack([~filled for filled in table.filled.values()], axis=1)  # (images, keys)
-    missing &= missing[:, : len(keys)].any(axis=1, keepdims=True)
-    with progress_bars.bar(
-        total=int(missing.any(axis=1).sum()),
-        desc=f"embed with {backbone}",
-        unit=" images",
-        shown=progress and bool(missing.any()),
-    ) as bar:
-        # Images that lack the same keys go through the network together.
-        for pattern in np.unique(missing, axis=0):
-            if not pattern.any():
-                continue
-            rows = np.flatnonzero((missing == pattern).all(axis=1))
-            rows = rows[np.argsort(first[rows])]  # in the order of `paths`
-            wanted = list(itertools.compress(table.filled, pattern))
-            embedder = Embedder(tap, wanted, engine=engine, cache_dir=shelf.folder)
-            todo = [paths[first[row]] for row in rows]
-            start = 0
-            for shard in embed_files(todo, embedder, batch_size=batch_size, on_batch=bar.update):
-                shard_rows = rows[start : start + len(next(iter(shard.values())))]
-                start += len(shard_rows)
-                shelf.write(hashes[shard_rows], shard)
-                table.fill(shard_rows, {key: shard[key] for key in keys if key in shard})
+    if not table.has(keys):
+        with files.locked(shelf.folder / "features"):
+            table = shelf.read(hashes, keys, also)  # another process may have embedded meanwhile
+            missing = np.stack([~filled for filled in table.filled.values()], axis=1)
+            missing &= missing[:, : len(keys)].any(axis=1, keepdims=True)  # (images, keys)
+            count = int(missing.any(axis=1).sum())
+            with progress_bars.bar(
+                total=count, desc=f"embed with {backbone}", unit=" images", shown=progress and count
+            ) as bar:
+                # Images that lack the same keys go through the network together.
+                for pattern in np.unique(missing[missing.any(axis=1)], axis=0):
+                    rows = np.flatnonzero((missing == pattern).all(axis=1))
+                    rows = rows[np.argsort(first[rows])]  # in the order of `paths`
+                    wanted = list(itertools.compress(table.filled, pattern))
+                    embedder = Embedder(tap, wanted, engine=engine, cache_dir=shelf.folder)
+                    todo = [paths[first[row]] for row in rows]
+                    for shard in embed_files(
+                        todo, embedder, batch_size=batch_size, on_batch=bar.update
+                    ):
+                        done, rows = np.split(rows, [len(next(iter(shard.values())))])
+                        shelf.write(hashes[done], shard)
+                        table.fill(done, {key: shard[key] for key in keys if key in shard})
     return {key: table.pop(key)[inverse] for key in dict.fromkeys(keys)}
 
 

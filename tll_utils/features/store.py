@@ -45,6 +45,10 @@ class Table:
         for key in keys:
             self.filled[key][rows] = True
 
+    def has(self, keys: Sequence[str]) -> bool:
+        """Whether all rows of these keys are there."""
+        return all(self.filled[key].all() for key in keys)
+
     def pop(self, key: str) -> np.ndarray:
         """Hands one key out, all of whose rows are there, and forgets it."""
         assert self.filled[key].all()

@@ -45,10 +45,11 @@ def write(out_dir: str | Path, rows: Sequence[dict[str, Any]]) -> None:
 
     Each new row is stored with the `provenance` of the program that made it.
     """
-    kept = {_key(row): row for row in read(out_dir)}
-    kept.update({_key(row): {**row, **provenance()} for row in rows})
-    ordered = sorted(kept.values(), key=lambda row: row["notebook"])
-    files.write_json(Path(out_dir) / FILE_NAME, ordered)
+    path = Path(out_dir) / FILE_NAME
+    with files.locked(path):  # notebooks may run side by side
+        kept = {_key(row): row for row in read(out_dir)}
+        kept.update({_key(row): {**row, **provenance()} for row in rows})
+        files.write_json(path, sorted(kept.values(), key=lambda row: row["notebook"]))
 
 
 def stem(system: str, seed: int) -> str:
