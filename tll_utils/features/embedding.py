@@ -98,7 +98,10 @@ def embed(
             missing &= missing[:, : len(keys)].any(axis=1, keepdims=True)  # (images, keys)
             count = int(missing.any(axis=1).sum())
             with progress_bars.bar(
-                total=count, desc=f"embed with {backbone}", unit=" images", shown=progress and count
+                total=count,
+                desc=f"embed with {backbone}",
+                unit=" images",
+                shown=progress and count > 0,
             ) as bar:
                 # Images that lack the same keys go through the network together.
                 for pattern in np.unique(missing[missing.any(axis=1)], axis=0):
