@@ -23,6 +23,7 @@ def embed(job, paths):
         keys=[KEY],
         weights=job["weights"],
         store_dir=job["store_dir"],
+        engine=job.get("engine", "auto"),
         progress=False,
     )
     return rows[KEY]
