@@ -101,7 +101,8 @@ class Run:
         entry = features.backbones.get(backbone)
         if self.settings.smoke:
             return entry.min_size, entry.min_size
-        return QUICK_SIZE if self.profile == "quick" else entry.size
+        fits = entry.min_size <= min(QUICK_SIZE)
+        return QUICK_SIZE if self.profile == "quick" and fits else entry.size
 
     def embed(self, backbone: str, **options: Any) -> dict[str, Views]:
         """Embeds all images of the data set through the store; see `features.embed_dataset`."""

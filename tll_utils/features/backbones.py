@@ -195,6 +195,7 @@ def _outputs(
         return base.output
     # Not every node that has a name is a layer; the first of a name is the one inside.
     outputs = {operation.name: operation.output for operation in reversed(base.operations)}
+    outputs |= getattr(base, "maps", {})  # beside the way to the output: towers of tokens
     outputs[backbone.taps[-1]] = base.output
     unknown = sorted(set(taps) - set(outputs))
     if unknown:

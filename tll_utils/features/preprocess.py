@@ -40,6 +40,14 @@ def imagenet_statistics(images: Any) -> Any:
     return keras.layers.Rescaling(scale, [-mean / dev for mean, dev in statistics])(images)
 
 
+def clip(images: Any) -> Any:
+    """Mean 0 and deviation 1 over CLIP's own training images."""
+    mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    statistics = list(zip(mean, deviation, strict=True))
+    offset = [-m / d for m, d in statistics]
+    return keras.layers.Rescaling([1 / (255 * d) for d in deviation], offset)(images)
+
+
 def efficientnet_lite(images: Any) -> Any:
     """`(x − 127) / 128`, as EfficientNet-Lite was trained, so that it can be quantized."""
     return keras.layers.Rescaling(1 / 128, -127 / 128)(images)

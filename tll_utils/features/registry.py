@@ -18,6 +18,7 @@ from tll_utils.features.zoo import (
     alexnet,
     convnext,
     efficientnet_lite,
+    hub,
     inception_resnet_v1,
     resnet18,
 )
@@ -199,6 +200,25 @@ def _convnext(kind: str) -> Backbone:
     )
 
 
+def _hub(name: str, preset: str, kind: str, patch: int, width: int = 768) -> Backbone:
+    """A tower of 12 blocks, four of which are the last stage; `preset` is KerasHub's name."""
+    statistics = {"CLIP": preprocess.clip, "SigLIP": preprocess.to_unit_range}
+    return Backbone(
+        name,
+        functools.partial(hub.image_tower, kind, patch=patch, width=width),
+        statistics.get(kind, preprocess.imagenet_statistics),
+        hub.TAPS,
+        frozen_until="block_7",
+        size=hub.SIZE,
+        min_size=hub.SIZE[0],
+        middle="map_7",
+        stages=("map_2", "map_5", "map_8", "map_11"),
+        embedding="embedding",
+        files=(f"{preset}/{hub.WEIGHTS}",),
+        installed=functools.partial(hub.downloaded, preset),
+    )
+
+
 def _pointwise(*blocks: int) -> tuple[str, ...]:
     return tuple(f"conv_pw_{block}_relu" for block in blocks)
 
@@ -295,5 +315,12 @@ REGISTRY: dict[str, Backbone] = {
             files=inception_resnet_v1.RELEASES,
             preprocess_by_file=tuple((part, preprocess.facenet_fixed) for part in _FACENET_2018),
         ),
+        _hub("clip_vit_b32", "clip_vit_base_patch32", "CLIP", 32),
+        _hub("clip_vit_b16", "clip_vit_base_patch16", "CLIP", 16),
+        _hub("siglip2_base", "siglip2_base_patch16_224", "SigLIP", 16),
+        _hub("dinov2_small", "dinov2_small", "DINOV2", 14, 384),
+        _hub("dinov2_base", "dinov2_base", "DINOV2", 14),
+        _hub("dinov3_small", "dinov3_vit_small_lvd1689m", "DINOV3", 16, 384),
+        _hub("dinov3_base", "dinov3_vit_base_lvd1689m", "DINOV3", 16),
     )
 }
