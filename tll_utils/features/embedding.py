@@ -247,11 +247,12 @@ def embed_files(
     Yields:
         Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
     """
-    batch_size = batch_size or embedder.batch_size
+    batch_size = encoding.even_batch_size(len(paths), batch_size or embedder.batch_size)
     batches = images.stream(paths, size=embedder.size, batch_size=batch_size)
 
     def to_features(batch: np.ndarray) -> Features:
-        return {key: np.asarray(rows) for key, rows in embedder(batch).items()}
+        features = embedder(encoding.filled(batch, batch_size))
+        return {key: np.asarray(rows)[: len(batch)] for key, rows in features.items()}
 
     done, pending = 0, []
     for features in _map_in_threads(to_features, batches, embedder.num_threads):
