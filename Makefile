@@ -1,9 +1,9 @@
-# make run · test · lint · bench · smoke · notebooks · test-wheel · test-colab
+# make run · test · lint · bench · smoke · notebooks · test-wheel · test-colab · test-jax
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test lint bench smoke notebooks test-wheel test-colab
+.PHONY: run test lint bench smoke notebooks test-wheel test-colab test-jax
 
 # Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
 run: .venv/installed
@@ -58,6 +58,10 @@ test-wheel:
 
 test-colab:
 	PYTHON=$(PYTHON) .ci/test-versions colab
+
+# Keras on JAX where TensorFlow is not installed; models go from each to the other.
+test-jax:
+	PYTHON=$(PYTHON) .ci/test-jax
 
 .venv/installed: requirements.txt constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv

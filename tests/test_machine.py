@@ -1,10 +1,6 @@
 """Which devices are found, and what several of them refuse before anything starts."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 import types
 
 import keras
@@ -161,28 +157,3 @@ def test_as_dataset_leaves_out_validation_rows_that_replicas_cannot_share(model)
     uneven = batches(3, drop_remainder=False)  # 3, 3, 3, 1
     rows = [len(x) for x, _ in machine.as_dataset(model, uneven).as_numpy_iterator()]
     assert rows == [2, 2, 2]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
-def test_jax_takes_all_devices_in_a_data_parallel_distribution():
-    code = """
-import keras
-from tll_utils import training
-machine = training.choose(say=lambda text: None)
-with machine.scope():
-    model = training.Model(x := keras.Input((2,)), keras.layers.Dense(1)(x))
-assert machine.is_chief and machine.num_replicas == 2, machine
-assert isinstance(keras.distribution.distribution(), keras.distribution.DataParallel)
-print(machine.description)
-"""
-    environ = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    }
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=120
-    )
-    assert found.returncode == 0, found.stderr
-    assert "JAX on 2" in found.stdout and "float32" in found.stdout

@@ -1,7 +1,9 @@
 """The protocol and the report that every notebook shares, and the models that it leaves."""
 
+import importlib.util
 import itertools
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -329,6 +331,7 @@ def similarity(run):
     return run.cross_validate(fit, run.pixels(SIDE))
 
 
+BACKEND = keras.backend.backend()
 SYSTEMS = {f.__name__: f for f in (frozen, whitened, trained, distance, similarity)}
 
 FRESH = """
@@ -363,7 +366,7 @@ FRESH = """
 
 @pytest.fixture(scope="module")
 def recorded(sample_dir, tmp_path_factory):
-    """A run that has recorded all `SYSTEMS`, and what their models say in a fresh process."""
+    """A run that has recorded all `SYSTEMS`."""
     folder = tmp_path_factory.mktemp("models")
     settings = runs.Settings(
         data_dir=sample_dir,
@@ -376,43 +379,58 @@ def recorded(sample_dir, tmp_path_factory):
     run = runs.start("04_test", settings)
     for name, system in SYSTEMS.items():
         run.record(name, system(run), backbone="efficientnet_lite0" if name == "frozen" else "")
-    result = folder / "fresh.npz"
-    # All queries, and one row of the gallery after the other.
+    return run
+
+
+def said_elsewhere(run, *, python=sys.executable, backend=BACKEND):
+    """What the models of `SYSTEMS` say in a fresh process, of three queries and all candidates."""
+    result = run.out_dir / f"{backend}.npz"
     lists = [
         ",".join(map(str, paths))
         for paths in (run.dataset.query_paths[:3], run.dataset.gallery_paths)
     ]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FRESH), run.out_dir / "models", result,
+        [python, "-c", textwrap.dedent(FRESH), run.out_dir / "models", result,
          ",".join(SYSTEMS), *lists],
-        capture_output=True, text=True, timeout=600,
+        env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # an import that keeps quiet
-    return run, dict(np.load(result))
+    return dict(np.load(result))
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_a_model_repeats_the_recorded_test_scores_in_a_fresh_process(recorded, system):
-    run, fresh = recorded
-    scores, lists = run.load_scores(system).test[:3], run.dataset.candidate_index[:3]
-    assert np.ptp(scores, axis=1).min() > 1e-4
-    np.testing.assert_allclose(np.take_along_axis(fresh[system], lists, axis=1), scores, atol=1e-4)
+def assert_as_recorded(run, said):
+    for system in SYSTEMS:
+        scores, lists = run.load_scores(system).test[:3], run.dataset.candidate_index[:3]
+        assert np.ptp(scores, axis=1).min() > 1e-4
+        found = np.take_along_axis(said[system], lists, axis=1)
+        np.testing.assert_allclose(found, scores, atol=1e-4, err_msg=system)
+
+
+def test_models_repeat_the_recorded_test_scores_in_a_fresh_process(recorded):
+    assert_as_recorded(recorded, said_elsewhere(recorded))
+
+
+def test_models_repeat_the_recorded_test_scores_on_the_other_backend(recorded):
+    """`TLL_OTHER_PYTHON` names the interpreter that has it, if it is not this one."""
+    backend = "tensorflow" if BACKEND == "jax" else "jax"
+    python = os.environ.get("TLL_OTHER_PYTHON", sys.executable)
+    if python == sys.executable and not importlib.util.find_spec(backend):
+        pytest.skip(f"{backend} is not installed")
+    assert_as_recorded(recorded, said_elsewhere(recorded, python=python, backend=backend))
 
 
 def test_trainings_are_kept_apart_by_fold(recorded):
-    run, _ = recorded
-    for fold in range(run.protocol.num_folds):
-        assert (run.training_dir("trained", fold) / "training.npz").is_file()
+    for fold in range(recorded.protocol.num_folds):
+        assert (recorded.training_dir("trained", fold) / "training.npz").is_file()
 
 
 def test_load_model_reads_what_record_left(recorded):
-    run, _ = recorded
-    model = run.load_model("trained")
+    model = recorded.load_model("trained")
     image = np.zeros((1, 20, 30, 3), np.float32)
     assert model(image).shape == (1, 2 * 6)  # two folds
     with pytest.raises(TllError, match=r"nothing\.keras: no such model"):
-        run.load_model("nothing")
+        recorded.load_model("nothing")
 
 
 def test_a_record_without_a_model_leaves_no_older_one(run):

@@ -129,7 +129,9 @@ def candidates(machine, directory=None, kill=None):
 def softmax(machine, *, precision="float32", epochs=3):
     """Softmax and statistics of the whole batch; SGD shows gradients of a wrong size."""
     with dataclasses.replace(machine, precision=precision).scope():
-        normalization = keras.layers.BatchNormalization(momentum=0.5, synchronized=True)
+        # With JAX a batch is one whatever the number of devices, and Keras refuses the option.
+        synchronized = keras.backend.backend() == "tensorflow"
+        normalization = keras.layers.BatchNormalization(momentum=0.5, synchronized=synchronized)
         model = training.Model(*branches(make_encoder(normalization), 2))
         model.compile(
             keras.optimizers.SGD(0.1, momentum=0.5), losses.InBatchSoftmaxLoss(temperature=0.2)
@@ -264,7 +266,7 @@ def devices(machine, num_workers):
 
 
 def machine_of(replicas):
-    if replicas == 1:
+    if replicas == 1 or keras.backend.backend() == "jax":  # whose XLA_FLAGS tell
         return training.choose()
     import tensorflow as tf
 

@@ -1,7 +1,7 @@
 """The devices of this machine: which strategy they take, and what Keras needs on several of them.
 
 TensorFlow: the default strategy, all GPUs, several workers, or a TPU. JAX: all devices by
-`keras.distribution`. The only module besides `quiet` that imports TensorFlow to train with it.
+`keras.distribution`. The only module besides `quiet` that imports either to train with it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def choose(
         TrainingError: If `TF_CONFIG` is not what TensorFlow expects.
     """
     if keras.backend.backend() == "jax":
-        strategy, replicas, device, precision = None, *_jax()
+        strategy, (replicas, device, precision) = None, _jax()
     else:
         strategy, device = _tpu(environ, say) or _several_workers(environ) or _local()
         replicas, precision = strategy.num_replicas_in_sync, _fast_precision(strategy)
@@ -92,12 +92,16 @@ def _jax() -> tuple[int, str, str]:
     import jax
 
     devices = jax.devices()
-    kind = devices[0].device_kind
-    if len(devices) > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=None))
-    fast = devices[0].platform in ("tpu", "gpu", "cuda")
-    device = f"JAX on {len(devices)} × {kind}"
-    return len(devices), device, "mixed_bfloat16" if fast else "float32"
+    first, count = devices[0], len(devices)
+    several = count > 1
+    if several:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    name = f"{first.platform.upper()} {first.device_kind}".replace("CPU cpu", "CPU")
+    device = f"JAX on {count} × {name}: {'DataParallel' if several else 'one device'}"
+    if first.platform == "tpu":
+        return count, device, "mixed_bfloat16"
+    capability = str(getattr(first, "compute_capability", "0.0"))  # of NVIDIA's GPUs
+    return count, device, _precision_of(tuple(map(int, capability.split("."))))
 
 
 def _tpu(environ: Mapping[str, str], say: Callable[[str], None]) -> tuple[Any, str] | None:
@@ -174,11 +178,17 @@ def _fast_precision(strategy: Any) -> str:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     capability = min((d.get("compute_capability", (0, 0)) for d in details), default=(0, 0))
-    if capability >= (8, 0):
-        return "mixed_bfloat16"
+    precision = _precision_of(capability)
     # Several workers would wait for each other's loss scale forever.
     several = num_workers(strategy) > 1
-    return "mixed_float16" if capability >= (7, 0) and not several else "float32"
+    return "float32" if several and precision == "mixed_float16" else precision
+
+
+def _precision_of(capability: tuple[int, ...]) -> str:
+    """What a GPU of this compute capability is fast with; (0, 0) stands for no GPU."""
+    if capability >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if capability >= (7, 0) else "float32"
 
 
 def _num_workers(cluster: Mapping[str, list[str]]) -> int:
@@ -209,14 +219,20 @@ def _strategy_of(model: keras.Model) -> Any:
 
 
 def num_replicas_of(model: keras.Model) -> int:
-    """Replicas that share the model's batches under `tf.distribute`; else 1."""
+    """Devices that share the model's batches."""
     strategy = _strategy_of(model)
-    return strategy.num_replicas_in_sync if strategy else 1
+    if strategy:
+        return strategy.num_replicas_in_sync
+    distribution = keras.distribution.distribution()
+    return distribution.device_mesh.devices.size if distribution else 1
 
 
 def is_distributed(model: keras.Model) -> bool:
-    """Whether the model was built in the scope of a strategy of several replicas."""
-    return num_replicas_of(model) > 1
+    """Whether a `tf.distribute` strategy has a copy of the model on each of several replicas.
+
+    With JAX there is one model and one batch, which the compiler shares out.
+    """
+    return _strategy_of(model) is not None and num_replicas_of(model) > 1
 
 
 def is_chief(model: keras.Model) -> bool:
@@ -250,6 +266,8 @@ def check(model: keras.Model, batches: Batches, validation: Batches | None = Non
             f"{replicas} replicas share each validation batch: there must be a row for each. "
             f"Received: batch_size={validation.batch_size}"
         )
+    if strategy is None:
+        return
     if num_workers(strategy) > 1 and model.steps_per_execution > 1:
         raise TrainingError("Several workers take one step at a time: set steps_per_execution=1.")
     if num_workers(strategy) > 1 and isinstance(
@@ -261,38 +279,55 @@ def check(model: keras.Model, batches: Batches, validation: Batches | None = Non
         )
 
 
+class EvenBatches(keras.utils.PyDataset):
+    """Batches without the rows that replicas cannot share evenly.
+
+    Args:
+        batches: Of `generators`.
+        replicas: Int, the length of what is left of each batch is a multiple of this.
+    """
+
+    def __init__(self, batches: Batches, replicas: int):
+        super().__init__()
+        self._batches, self._replicas = batches, replicas
+
+    @property
+    def num_batches(self) -> int:
+        whole = self._batches
+        size_of_last = whole.size - (whole.num_batches - 1) * whole.batch_size
+        return whole.num_batches - (size_of_last < self._replicas)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        inputs, targets = self._batches[index]
+        rows = len(inputs) // self._replicas * self._replicas
+        return inputs[:rows], targets[:rows]
+
+
 def as_dataset(model: keras.Model, batches: Batches) -> Any:
     """What `model.fit` iterates: with TensorFlow a `tf.data` pipeline, else the batches.
 
     On several replicas each gets its rows of every batch, so that together they see just what one
     would. (Of a validation batch, rows that cannot be shared evenly are left out.)
     """
+    even = EvenBatches(batches, num_replicas_of(model))
     if keras.backend.backend() != "tensorflow":
-        return batches
+        return even
     import tensorflow as tf
 
-    replicas = num_replicas_of(model)
-    size_of_last = batches.size - (batches.num_batches - 1) * batches.batch_size
-    num_batches = batches.num_batches - (size_of_last < replicas)
-
-    def even_batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for index in range(num_batches):
-            inputs, targets = batches[index]
-            rows = len(inputs) // replicas * replicas
-            yield inputs[:rows], targets[:rows]
-
     def spec(array: np.ndarray) -> tf.TensorSpec:
-        rows = batches.batch_size // replicas * replicas if batches.drop_remainder else None
+        rows = len(array) if batches.drop_remainder else None
         return tf.TensorSpec((rows, *array.shape[1:]), array.dtype)
 
-    signature = tuple(map(spec, batches[0]))
-    dataset = tf.data.Dataset.from_generator(even_batches, output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(
+        lambda: (even[index] for index in range(even.num_batches)),
+        output_signature=tuple(map(spec, even[0])),
+    )
     options = tf.data.Options()
     # With autotuning, the end of an epoch can take ten seconds, until the tuning thread wakes up.
     options.autotune.enabled = False
     data_policy = tf.data.experimental.AutoShardPolicy.DATA
     options.experimental_distribute.auto_shard_policy = data_policy
-    count = tf.data.experimental.assert_cardinality(num_batches)
+    count = tf.data.experimental.assert_cardinality(even.num_batches)
     return dataset.apply(count).prefetch(2).with_options(options)
 
 

@@ -70,7 +70,7 @@ class Model(keras.Model):
         training: bool = True,
     ) -> Any:
         """Computes the compiled loss, over all replicas' outputs where the loss asks for them."""
-        if getattr(self.loss, "over_batch", False) and machine.num_replicas_of(self) > 1:
+        if getattr(self.loss, "over_batch", False) and machine.is_distributed(self):
             y, y_pred = machine.gather(y), machine.gather(y_pred)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
@@ -161,15 +161,11 @@ class _SetEpoch(keras.callbacks.Callback):
 
     def __init__(self, batches: Sequence[Batches]):
         super().__init__()
-        self.batches, self.epoch = batches, 0
+        self.batches = batches
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.epoch = epoch
-        self.on_test_begin()
-
-    def on_test_begin(self, logs: dict | None = None) -> None:
-        for batches in self.batches:  # with JAX, Keras has counted on in between
-            batches.epoch = self.epoch
+        for batches in self.batches:
+            batches.epoch = epoch
 
 
 class _State(keras.callbacks.Callback):

@@ -14,7 +14,7 @@ import numpy as np
 
 from tll_utils import data, files, images, layers
 from tll_utils import progress as progress_bars
-from tll_utils.features import backbones, engines, fronts, store
+from tll_utils.features import backbones, encoding, engines, fronts, store
 from tll_utils.features import pooling as pools
 from tll_utils.features.views import Views
 
@@ -267,11 +267,12 @@ def embed_files(
     Yields:
         Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
     """
-    batch_size = batch_size or embedder.batch_size
+    batch_size = encoding.even_batch_size(len(paths), batch_size or embedder.batch_size)
     batches = images.stream(paths, size=embedder.size, batch_size=batch_size)
 
     def to_features(batch: np.ndarray) -> Features:
-        return {key: np.asarray(rows) for key, rows in embedder(batch).items()}
+        features = embedder(encoding.filled(batch, batch_size))
+        return {key: np.asarray(rows)[: len(batch)] for key, rows in features.items()}
 
     done, pending = 0, []
     for features in _map_in_threads(to_features, batches, embedder.num_threads):

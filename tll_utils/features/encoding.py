@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -29,14 +30,31 @@ def encode(encoder: keras.Layer, inputs: Any, *, batch_size: int = 256) -> np.nd
     if not encoder.built:
         encoder.build((None, *inputs.shape[1:]))
     call = _compiled(encoder, inputs.shape[1:]) if isinstance(encoder, keras.Model) else encoder
+    size = even_batch_size(len(inputs), batch_size)
     outputs: Any = None
     # At least one batch: of no rows, so that the width is known.
-    for start in range(0, max(len(inputs), 1), batch_size):
-        rows = np.asarray(call(inputs[start : start + batch_size].astype(np.float32, copy=False)))
+    for start in range(0, max(len(inputs), 1), size):
+        batch = inputs[start : start + size].astype(np.float32, copy=False)
+        rows = np.asarray(call(filled(batch, size)))[: len(batch)]
         if outputs is None:
             outputs = np.empty((len(inputs), *rows.shape[1:]), np.float32)
         outputs[start : start + len(rows)] = rows
     return outputs
+
+
+def even_batch_size(count: int, batch_size: int) -> int:
+    """Rows per batch so that all batches are about equal, and the devices share each evenly."""
+    distribution = keras.distribution.distribution()
+    devices = distribution.device_mesh.devices.size if distribution else 1
+    size = math.ceil(count / max(1, math.ceil(count / batch_size)))
+    return max(1, math.ceil(size / devices)) * devices
+
+
+def filled(batch: np.ndarray, size: int) -> np.ndarray:
+    """The batch, for JAX with rows of zeros up to `size`: it compiles anew for each new shape."""
+    if keras.backend.backend() != "jax" or len(batch) == size:
+        return batch
+    return np.pad(batch, ((0, size - len(batch)), *[(0, 0)] * (batch.ndim - 1)))
 
 
 def _compiled(model: keras.Model, shape: tuple[int, ...]) -> Callable[[np.ndarray], Any]:

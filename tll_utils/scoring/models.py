@@ -107,7 +107,9 @@ def _comparer(scorer: Scorer, fold: int, embedding: keras.KerasTensor) -> keras.
     if isinstance(scorer, NetworkScorer):
         score = scorer.network(sides)
     else:
-        score = -keras.ops.norm(sides["left"] - sides["right"], axis=-1, keepdims=True)
+        # Not `ops.norm`, which in a saved model has a list for its axis; JAX refuses lists.
+        squares = keras.ops.square(sides["left"] - sides["right"])
+        score = -keras.ops.sqrt(keras.ops.sum(squares, axis=-1, keepdims=True))
     score = keras.ops.cast(score, "float32")  # half precision would round close scores to ties
     return keras.Model(sides, score, name=f"score_of_fold_{fold}")
 
