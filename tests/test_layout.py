@@ -43,7 +43,18 @@ IMPORTS = {
         "training",
     },
     "notebooks": {"data", "errors", "features", "files", "run", "scoring", "settings"},
-    "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings"},
+    "tools": {
+        "data",
+        "errors",
+        "face",
+        "features",
+        "files",
+        "images",
+        "layers",
+        "progress",
+        "settings",
+    },
+    "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings", "tools"},
 }
 # TensorFlow itself: graphs for embedding, several devices, and switching determinism on.
 USES_TENSORFLOW = {"features/encoding.py", "machine.py", "run.py"}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import tll_utils
 from tll_utils import settings
 from tll_utils.errors import DataError, TllError
+from tll_utils.tools import commands as tools
 
 if TYPE_CHECKING:
     from tll_utils import data
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     board.set_defaults(command=_leaderboard)
     board.add_argument("--out", type=Path, metavar="DIR", help="results (TLL_OUT_DIR)")
     board.add_argument("--compare", action="store_true", help="top-2 of all runs side by side")
+    tools.add_to(commands)
     return parser
 
 
