@@ -133,7 +133,7 @@ def _run(options: argparse.Namespace) -> int:
 
     paths = notebooks.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
     plan = notebooks.check(config, paths)
-    dataset = data.load(plan.data_dir)
+    dataset = data.load(plan.data_dir, seed=config.seed)
     _say(str(_inspected(dataset)))
     for name, reason in plan.reasons.items():
         _say(f"{name}: {reason}")
@@ -144,23 +144,27 @@ def _run(options: argparse.Namespace) -> int:
         "weights": plan.weights,
     }
     notebooks.execute(paths, config.out_dir, environ, ingredients=ingredients, fresh=options.fresh)
-    _report(config, dataset.name)
+    _report(config, dataset)
     return 0
 
 
-def _report(config: settings.Settings, data_name: str) -> None:
+def _report(config: settings.Settings, dataset: data.Dataset) -> None:
     from tll_utils.scoring import leaderboard
+    from tll_utils.tools import report
 
     rows = leaderboard.of_run(
-        config.out_dir, data=data_name, profile=config.profile, seed=config.seed
+        config.out_dir, data=dataset.name, profile=config.profile, seed=config.seed
     )
     print(leaderboard.leaderboard(rows).to_string())
-    if data_name == "sample":
+    if dataset.name == "sample":
         _say("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")
     _say(
         f"\nTo open: {config.out_dir / 'notebooks'} (executed), {config.out_dir}/*.csv (for "
         f"Kaggle), {config.out_dir / 'results.json'}"
     )
+    if rows:
+        page = report.write(config.out_dir, dataset, profile=config.profile, seed=config.seed)
+        _say(f"To look at, in a browser: {page}")
 
 
 def _absolute_if_folder(weights: str) -> str:

@@ -6,9 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tll_utils.errors import TllError
 from tll_utils.settings import Settings
+
+if TYPE_CHECKING:
+    from tll_utils import data
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,6 +31,28 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     search.add_argument("--html", action="store_true", help="write a page, too")
     for parser in (index, search):
         parser.add_argument("--index", type=Path, metavar="FILE", help="where the index is kept")
+
+    report = commands.add_parser("report", help="write OUT/report.html, to open in a browser")
+    report.set_defaults(command=_report)
+    play = commands.add_parser("play", help="you against the machine, in the browser")
+    play.set_defaults(command=_play)
+    for parser in (report, play):
+        parser.add_argument("out", type=Path, nargs="?", help="results (TLL_OUT_DIR)")
+        parser.add_argument("--data", type=Path, metavar="DIR", help="data set (TLL_DATA_DIR)")
+
+    pairs = commands.add_parser("pairs", help="make a data set: people choose what looks alike")
+    pairs.set_defaults(command=_pairs)
+    pairs.add_argument("dir", type=Path, help="a folder of pictures")
+    pairs.add_argument("--out", type=Path, metavar="DIR", default=Path("our_pairs"))
+    for parser in (play, pairs):
+        parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    export = commands.add_parser("export", help="write a model as ONNX or LiteRT")
+    export.set_defaults(command=_export)
+    export.add_argument("model", help=".keras file, or a backbone")
+    export.add_argument("--to", choices=("onnx", "litert"), default="onnx")
+    export.add_argument("--out", type=Path, metavar="FILE")
+    export.add_argument("--data", type=Path, metavar="DIR", help="images to compare on")
 
 
 def _index(options: argparse.Namespace) -> int:
@@ -75,6 +101,50 @@ def _index_path(options: argparse.Namespace) -> Path:
     from tll_utils import data
 
     return options.index or data.cache_dir() / "look_alikes.index"
+
+
+def _run_of(options: argparse.Namespace) -> tuple[Path, data.Dataset]:
+    """The output folder and the data set of a run."""
+    from tll_utils import data
+
+    settings = Settings.from_environment()
+    folder = data.find(options.data or settings.data_dir)
+    return options.out or settings.out_dir, data.load(folder, seed=settings.seed)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from tll_utils.tools import report
+
+    print(report.write(*_run_of(options)))
+    return 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    from tll_utils.tools import play
+
+    play.serve(*_run_of(options)).run(browser=not options.no_browser)
+    return 0
+
+
+def _pairs(options: argparse.Namespace) -> int:
+    from tll_utils.tools import pairs
+
+    pairs.serve(options.dir, options.out.absolute()).run(browser=not options.no_browser)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tll_utils import data
+    from tll_utils.tools import export
+    from tll_utils.tools.embedder import Embedder
+
+    embedder = Embedder(options.model)
+    target = options.out or Path(f"{Path(options.model).stem}{export.SUFFIXES[options.to]}")
+    export.export(embedder, target, options.to)
+    print(target)
+    dataset = data.load(data.find(options.data or Settings.from_environment().data_dir))
+    print(export.compared(embedder, target, dataset))
+    return 0
 
 
 def read_terms(words: Sequence[str]) -> list[tuple[int, str]]:

@@ -86,6 +86,11 @@ class Embedder:
         found = set(_resizings(self.model))
         return found.pop() if len(found) == 1 else None
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """`(height, width)` that the model resizes to; None if it has several."""
+        return self._resizing[0] if self._resizing else None
+
     @functools.cached_property
     def _call(self) -> Callable[[np.ndarray], dict[str, Any]]:
         import keras

@@ -157,7 +157,7 @@ class Index:
         changes, known = Changes(), {}
         for path, size, mtime, digest in self._sql.execute("SELECT * FROM files"):
             known[path] = (size, mtime, digest)
-        folders, found = _listed(places)
+        folders, found = list_pictures(places)
         fresh: list[tuple[str, int, int, str]] = []
         for path in progress.bar(found, desc="look", unit=" files", shown=show_progress):
             try:
@@ -339,8 +339,12 @@ class Index:
             ) from error
 
 
-def _listed(places: Iterable[str | os.PathLike[str]]) -> tuple[tuple[str, ...], list[str]]:
-    """The folders among some places, each ending in a separator, and all image files."""
+def list_pictures(places: Iterable[str | os.PathLike[str]]) -> tuple[tuple[str, ...], list[str]]:
+    """The folders among some places, each ending in a separator, and all image files.
+
+    Raises:
+        TllError: If a place does not exist.
+    """
     folders: list[str] = []
     found: dict[str, None] = {}
     for place in places:

@@ -44,6 +44,22 @@ def thumbnail(path: str | Path, size: int = TILE) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
+def keep_thumbnail(path: Path, folder: Path) -> str:
+    """Makes a thumbnail that is not there yet, named after the contents of its image.
+
+    Returns:
+        The name of the file in the folder, `<hash>.jpg`.
+
+    Raises:
+        DataError: If the image cannot be read.
+    """
+    name = f"{files.content_hash(path)[:16]}.jpg"
+    if not (folder / name).is_file():
+        with files.replacing(folder / name) as draft:
+            draft.write_bytes(as_jpeg(thumbnail(path)))
+    return name
+
+
 def as_jpeg(image: np.ndarray, quality: int = 82) -> bytes:
     """RGB uint8 as the bytes of a JPEG file."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
