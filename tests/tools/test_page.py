@@ -55,11 +55,15 @@ def test_report_fits_the_screen_and_filters(out_dir, dataset, visit, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("tbody tr").first.inner_text().startswith("perfect")
     assert "24 of 24 queries" in page.locator("main").inner_text()
-    page.get_by_label("system").select_option("blind")
-    page.get_by_label("result").select_option("right")
+
+    def choose(label, value):
+        page.get_by_role("combobox", name=label, exact=True).select_option(value)
+
+    choose("system", "blind")
+    choose("result", "right")
     assert "0 of 24 queries" in page.locator("main").inner_text()
-    page.get_by_label("beside it").select_option("perfect")
-    page.get_by_label("result").select_option("differ")
+    choose("beside it", "perfect")
+    choose("result", "differ")
     assert "24 of 24 queries" in page.locator("main").inner_text()
     assert page.locator(".query").count() == 20
     page.get_by_role("button", name="Next").click()
@@ -81,7 +85,7 @@ def test_game_is_played_by_keyboard_and_kept(out_dir, dataset, protocol, visit):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         page = visit(server.url)
-        page.get_by_label("your name").fill("Ada")
+        page.get_by_role("textbox").fill("Ada")
         page.get_by_role("button", name="Play").click()
         for number in range(12):
             page.get_by_text(f"Query {number + 1} of 12").wait_for()
