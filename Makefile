@@ -1,9 +1,9 @@
-# make run · test · lint · bench · smoke · notebooks · test-wheel · test-colab · test-jax
+# make run · test · lint · bench · smoke · notebooks · test-page · test-wheel · test-colab · test-jax
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test lint bench smoke notebooks test-wheel test-colab test-jax
+.PHONY: run test lint bench smoke notebooks test-page test-wheel test-colab test-jax
 
 # Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
 run: .venv/installed
@@ -51,6 +51,11 @@ notebooks: export TLL_BACKBONES =
 notebooks: .venv/installed
 	$(BIN)/python -m tll_utils run --profile quick --seed 0 --out build/notebooks
 	cp build/notebooks/notebooks/*.ipynb notebooks/
+
+# The page in a browser without a window. Get one first: apt-get install chromium
+test-page: .venv/installed
+	$(BIN)/pip install --quiet -e '.[page]' -c constraints.txt
+	$(BIN)/python -m pytest -rs tests/tools/test_page.py
 
 # Minutes each, and a download of the libraries: not part of make test.
 test-wheel:

@@ -43,10 +43,29 @@ IMPORTS = {
         "training",
     },
     "notebooks": {"data", "errors", "features", "files", "run", "scoring", "settings"},
-    "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings"},
+    "tools": {
+        "data",
+        "errors",
+        "face",
+        "features",
+        "files",
+        "images",
+        "layers",
+        "progress",
+        "quiet",
+        "scoring",
+        "settings",
+    },
+    "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings", "tools"},
 }
-# TensorFlow itself: graphs for embedding, several devices, and switching determinism on.
-USES_TENSORFLOW = {"features/encoding.py", "features/engines.py", "machine.py", "run.py"}
+# TensorFlow itself: graphs for embedding, several devices, switching determinism on, and LiteRT.
+USES_TENSORFLOW = {
+    "features/encoding.py",
+    "features/engines.py",
+    "machine.py",
+    "run.py",
+    "tools/export.py",
+}
 LARGE_BY_NATURE = ("data/sample/", "features/zoo/")  # drawings, and networks layer by layer
 
 FILES = sorted(PACKAGE.rglob("*.py"))

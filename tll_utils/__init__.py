@@ -45,6 +45,8 @@ _FACE = {
     "scoring": "scoring",
     "ensemble": "scoring.ensemble",
     "plots": "plots",
+    "Embedder": "tools.embedder:Embedder",
+    "Index": "tools.index:Index",
 }
 _SERIALISABLE = ("layers", "losses")
 

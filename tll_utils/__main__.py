@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import tll_utils
 from tll_utils import settings
 from tll_utils.errors import DataError, TllError
+from tll_utils.tools import commands as tools
 
 if TYPE_CHECKING:
     from tll_utils import data
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     board.set_defaults(command=_leaderboard)
     board.add_argument("--out", type=Path, metavar="DIR", help="results (TLL_OUT_DIR)")
     board.add_argument("--compare", action="store_true", help="top-2 of all runs side by side")
+    tools.add_to(commands)
     return parser
 
 
@@ -136,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
 
     paths = notebooks.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
     plan = notebooks.check(config, paths)
-    dataset = data.load(plan.data_dir)
+    dataset = data.load(plan.data_dir, seed=config.seed)
     _say(str(_inspected(dataset)))
     for name, reason in plan.reasons.items():
         _say(f"{name}: {reason}")
@@ -158,22 +160,26 @@ def _run(options: argparse.Namespace) -> int:
             seed=seed,
             jobs=options.jobs or notebooks.suitable_jobs(config.profile),
         )
-    _report(config, dataset.name, seeds)
+    _report(config, dataset, seeds)
     return 0
 
 
-def _report(config: settings.Settings, data_name: str, seeds: tuple[int, ...]) -> None:
+def _report(config: settings.Settings, dataset: data.Dataset, seeds: tuple[int, ...]) -> None:
     from tll_utils.scoring import leaderboard
+    from tll_utils.tools import report
 
-    rows = leaderboard.of_run(config.out_dir, data=data_name, profile=config.profile)
+    rows = leaderboard.of_run(config.out_dir, data=dataset.name, profile=config.profile)
     rows = [row for row in rows if row["seed"] in seeds]
     print(leaderboard.leaderboard(rows).to_string())
-    if data_name == "sample":
+    if dataset.name == "sample":
         _say("\nMeasured on the synthetic sample: it shows that all works, not results on TLL.")
     _say(
         f"\nTo open: {config.out_dir / 'notebooks'} (executed), {config.out_dir}/*.csv (for "
         f"Kaggle), {config.out_dir / 'results.json'}"
     )
+    if rows:
+        page = report.write(config.out_dir, dataset, profile=config.profile, seed=config.seed)
+        _say(f"To look at, in a browser: {page}")
 
 
 def _absolute_if_folder(weights: str) -> str:

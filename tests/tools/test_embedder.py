@@ -1,0 +1,81 @@
+"""The embedder: the numbers of its model, whatever the sizes of the images."""
+
+import keras
+import numpy as np
+import pytest
+
+import tll_utils as tll
+from tll_utils import data, images, layers
+from tll_utils.errors import DataError, TllError
+from tll_utils.tools.embedder import Embedder
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A small model that sees all of an image: 8 × 8 gray levels, and their edges."""
+    path = tmp_path_factory.mktemp("model") / "best_per_query.keras"
+    inputs = keras.Input((None, None, 3))
+    seen = layers.Resize((8, 8), gray=True, antialias=True, rounded=True)(inputs)
+    keras.Model(inputs, keras.layers.Flatten()(seen)).save(path)
+    return path
+
+
+def test_embed_gives_the_models_own_numbers(saved, sample_dir):
+    paths = data.load(sample_dir).left_paths[:20]
+    draw = np.random.default_rng(0)
+    arrays = [draw.integers(0, 256, (9 + i, 30, 3), dtype=np.uint8) for i in range(3)]
+    found = Embedder(saved).embed([*paths, *arrays], show_progress=False)
+    model = tll.load_model(saved)
+    pictures = [*(images.decode(path) for path in paths), *arrays]
+    wanted = np.concatenate([np.asarray(model(p[None].astype("float32"))) for p in pictures])
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    assert np.abs(found - wanted).max() < 2e-3  # a gray level may be rounded the other way
+
+
+def test_embed_of_a_frozen_network_is_what_the_features_are(sample_dir, tmp_path):
+    paths = data.load(sample_dir).left_paths[:4]
+    found = tll.Embedder("efficientnet_lite0", weights="random").embed(paths, show_progress=False)
+    taps = tll.backbones.get("efficientnet_lite0").taps
+    key = f"{taps[-1]}/avg"
+    wanted = tll.features.embed(
+        paths, "efficientnet_lite0", weights="random", keys=[key], store_dir=tmp_path,
+        progress=False,
+    )[key]  # fmt: skip
+    np.testing.assert_allclose(found, tll.scoring.unit_norm(wanted), atol=1e-4)
+
+
+def test_embed_names_a_file_that_cannot_be_used(saved, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"bad\.jpg"):
+        Embedder(saved).embed([tmp_path / "bad.jpg"])
+    with pytest.raises(DataError, match="shape"):
+        Embedder(saved).embed([np.zeros((5, 5))])
+
+
+def test_models_of_two_images_and_other_files_are_refused(tmp_path):
+    sides = [keras.Input((None, None, 3), name=name) for name in ("left", "right")]
+    pooled = [keras.layers.GlobalAveragePooling2D()(side) for side in sides]
+    keras.Model(sides, keras.layers.Dot(1)(pooled)).save(tmp_path / "two.keras")
+    with pytest.raises(TllError, match="takes two images"):
+        Embedder(tmp_path / "two.keras").embed([])
+    (tmp_path / "text.keras").write_text("no model")
+    with pytest.raises(TllError, match=r"text\.keras"):
+        Embedder(tmp_path / "text.keras").embed([])
+    with pytest.raises(TllError, match="no such model"):
+        Embedder(tmp_path / "none.keras")
+
+
+def test_best_is_the_model_of_the_run_or_a_frozen_network(saved, tmp_path):
+    (tmp_path / "models").mkdir()
+    assert Embedder.best(tmp_path).source == "efficientnet_lite0"
+    (tmp_path / "models" / "best_per_query.keras").write_bytes(saved.read_bytes())
+    assert Embedder.best(tmp_path).is_file
+
+
+def test_a_model_with_code_inside_is_refused(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    hidden = keras.layers.Lambda(lambda x: x)(inputs)
+    pooled = keras.layers.GlobalAveragePooling2D()(hidden)
+    keras.Model(inputs, pooled).save(tmp_path / "evil.keras")
+    with pytest.raises(TllError, match=r"evil\.keras"):
+        Embedder(tmp_path / "evil.keras").embed([])

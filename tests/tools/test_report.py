@@ -1,0 +1,79 @@
+"""The page of a run: right ranks, whole, and no name in it can become markup."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+
+from tll_utils import __main__ as command_line
+from tll_utils.errors import TllError
+from tll_utils.tools import report
+
+
+def content_of(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
+
+
+def test_report_holds_every_systems_order_and_the_rank_of_the_match(out_dir, dataset, protocol):
+    page = report.write(out_dir, dataset).read_text(encoding="utf-8")
+    content = content_of(page)
+    assert [s["system"] for s in content["systems"]] == ["perfect", "half", "blind"]
+    width = report.SHOWN + 1
+    for row in range(dataset.num_pairs):
+        perfect, half, blind = (
+            content["ranked"][name][row * width :][:width] for name in ("perfect", "half", "blind")
+        )
+        assert int(perfect[0], 36) == protocol.true_place[row] and perfect[-1] == "0"
+        assert (half.strip() == "") == (protocol.folds[row] == 1)
+        assert blind[-1] == "b"  # of 12: a tie counts against the match
+        listed = [content["right"][place] for place in content["candidates"][row]]
+        assert listed[protocol.true_place[row]] == content["right"][content["truth"][row]]
+    assert sorted(content["game"]) == list(range(24))
+
+
+def test_report_brings_every_picture_and_names_none_outside(out_dir, dataset):
+    page = report.write(out_dir, dataset).read_text(encoding="utf-8")
+    content = content_of(page)
+    for name in content["left"] + content["right"]:
+        assert re.fullmatch(r"[0-9a-f]{16}\.jpg", name)
+        assert (out_dir / report.PICTURES / name).is_file()
+    outside = page.replace("http://www.w3.org/2000/svg", "")  # a name, which nobody fetches
+    assert "http:" not in outside and "https:" not in outside
+    assert "__DATA__" not in page and "__SCRIPT__" not in page
+    assert str(out_dir) not in page
+
+
+def test_a_name_cannot_become_markup(out_dir, dataset):
+    evil = "</script><script>alert(1)</script><!--&"
+    pairs = dataset.pairs.copy()
+    pairs.loc[0, "left"] = evil
+    named = dataclasses.replace(dataset, pairs=pairs, name="sample")
+    page = report.write(out_dir, named).read_text(encoding="utf-8")
+    assert content_of(page)["queries"][0] == evil
+    assert "alert(1)</script>" not in page and page.count("<script") == 2
+
+
+def test_report_of_other_data_or_damaged_scores_is_refused(out_dir, dataset):
+    other = dataclasses.replace(dataset, candidate_index=dataset.candidate_index[::-1])
+    with pytest.raises(TllError, match="--data"):
+        report.write(out_dir, other)
+    with pytest.raises(TllError, match="tll run"):
+        report.write(out_dir, dataclasses.replace(dataset, name="tll"))
+    path = out_dir / "scores" / "sample_quick_seed0" / "half.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(TllError, match=r"half\.npz"):
+        report.write(out_dir, dataset)
+
+
+def test_scores_that_hold_objects_are_not_unpickled(out_dir, dataset):
+    path = out_dir / "scores" / "sample_quick_seed0" / "half.npz"
+    np.savez(path, candidate_index=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(TllError, match=r"half\.npz"):
+        report.write(out_dir, dataset)
+
+
+def test_report_command(out_dir, dataset, capsys):
+    code = command_line.main(["report", str(out_dir), "--data", str(dataset.root)])
+    assert code == 0 and capsys.readouterr().out.strip() == str(out_dir / "report.html")

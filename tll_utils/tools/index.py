@@ -1,0 +1,362 @@
+"""Look-alikes among one's own pictures: an index of embeddings, searched exactly.
+
+One SQLite file holds a vector per different image, in float16, and the files that show it. What is
+committed survives any kill; nothing in it can run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tll_utils import files, progress
+from tll_utils.errors import TllError
+from tll_utils.tools.embedder import AT_ONCE, MAX_BYTES, Embedder, Picture
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+MAX_WIDTH = 1408  # numbers per image: 2.8 KB; wider embeddings are sketched
+_BLOCK = 8192  # rows that are multiplied at once
+_TABLES = """
+    PRAGMA page_size = 65536;
+    PRAGMA trusted_schema = OFF;
+    CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT);
+    CREATE TABLE IF NOT EXISTS vectors (hash TEXT UNIQUE, vector BLOB);
+    CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime INT, hash TEXT)
+        WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS by_hash ON files (hash);
+"""
+
+
+class Match(NamedTuple):
+    """A picture that was found, and its likeness: a cosine, 1 = the same."""
+
+    path: str
+    similarity: float
+
+
+@dataclasses.dataclass
+class Changes:
+    """What `Index.add` did.
+
+    Attributes:
+        new: Images that were embedded.
+        moved: Files whose image was known from another place, a copy or the old one.
+        unchanged: Files that were there before.
+        gone: Files that are no longer in the folders.
+        skipped: Why a file was left out, by path.
+    """
+
+    new: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    gone: int = 0
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.new} new, {self.moved} moved or copied, {self.unchanged} unchanged, "
+            f"{self.gone} gone, {len(self.skipped)} skipped"
+        )
+
+
+class Index:
+    """Embeddings of image files, to search in.
+
+    Args:
+        embedder: Makes the vectors. Defaults to the one that the file was made with.
+        path: A file that every change is written to at once. Defaults to memory alone; see `save`.
+
+    Raises:
+        TllError: If the file is no index, or was made with another model.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder | None = None,
+        path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.path = Path(path) if path is not None else None
+        self._cached: tuple[list[str], np.ndarray] | None = None
+        with self._explained():
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._sql = sqlite3.connect(self.path or ":memory:", timeout=60)
+            self._sql.executescript(_TABLES)
+            noted = dict(self._sql.execute("SELECT name, value FROM about"))
+        if not noted:
+            embedder = embedder or Embedder()
+            noted = {
+                "source": embedder.source,
+                "weights": embedder.weights,
+                "fingerprint": embedder.fingerprint,
+            }
+            with self._writing() as sql:
+                sql.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", noted.items())
+        self._noted = noted
+        if embedder is not None and embedder.fingerprint != noted.get("fingerprint"):
+            raise TllError(
+                f"{self.path}: made with another model ({noted.get('source')}) than "
+                f"{embedder.source}. Name another index with --index, or make it anew with --fresh."
+            )
+        self._embedder = embedder
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Index:
+        """Opens an index that is there.
+
+        Raises:
+            TllError: If it is not there, or is none.
+        """
+        if not Path(path).is_file():
+            raise TllError(f"{path}: no index here. Make one first: tll index DIR")
+        return cls(path=path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a copy of the index, whole or not at all."""
+        with files.replacing(path) as draft, contextlib.closing(sqlite3.connect(draft)) as target:
+            self._sql.backup(target)
+
+    def __len__(self) -> int:
+        return int(self._sql.execute("SELECT count(*) FROM vectors").fetchone()[0])
+
+    @property
+    def embedder(self) -> Embedder:
+        """What makes the vectors, read anew if need be; its model is loaded with the first image.
+
+        Raises:
+            TllError: If the model is not what it was when the index was made.
+        """
+        if self._embedder is None:
+            embedder = Embedder(self._noted["source"], weights=self._noted["weights"])
+            if embedder.fingerprint != self._noted["fingerprint"]:
+                raise TllError(
+                    f"{embedder.source} has changed since this index was made. Make it anew: "
+                    "tll index --fresh"
+                )
+            self._embedder = embedder
+        return self._embedder
+
+    def add(
+        self, places: Iterable[str | os.PathLike[str]], *, show_progress: bool = False
+    ) -> Changes:
+        """Takes in folders, with all that is in them, and single files.
+
+        Only new and changed images are embedded, and each `AT_ONCE` of them are kept as they are
+        done. Files that have gone from a folder are forgotten, and so are images without a file.
+
+        Raises:
+            TllError: If a place does not exist, or the index cannot be written.
+        """
+        changes, known = Changes(), {}
+        for path, size, mtime, digest in self._sql.execute("SELECT * FROM files"):
+            known[path] = (size, mtime, digest)
+        folders, found = list_pictures(places)
+        fresh: list[tuple[str, int, int, str]] = []
+        for path in progress.bar(found, desc="look", unit=" files", shown=show_progress):
+            try:
+                path.encode()  # the database holds text
+                stat = os.stat(path)
+                if known.get(path, ())[:2] == (stat.st_size, stat.st_mtime_ns):
+                    changes.unchanged += 1
+                elif stat.st_size > MAX_BYTES:
+                    changes.skipped[path] = f"a file of more than {MAX_BYTES >> 20} MB"
+                else:
+                    digest = files.content_hash(path)
+                    fresh.append((path, stat.st_size, stat.st_mtime_ns, digest))
+            except (OSError, UnicodeEncodeError) as error:
+                changes.skipped[path] = getattr(error, "strerror", "a name that is not UTF-8")
+        self._take_in(fresh, changes, show_progress=show_progress)
+        there = set(found) - set(changes.skipped)
+        gone = [path for path in known if path not in there and path.startswith(folders)]
+        changes.gone = len(gone)
+        self._forget(gone)
+        return changes
+
+    def _take_in(
+        self, fresh: Sequence[tuple[str, int, int, str]], changes: Changes, *, show_progress: bool
+    ) -> None:
+        """Embeds what no vector is known of, and notes all files."""
+        stored = {digest for (digest,) in self._sql.execute("SELECT hash FROM vectors")}
+        new: dict[str, list[tuple[str, int, int, str]]] = {}
+        for row in fresh:
+            if row[3] not in stored:
+                new.setdefault(row[3], []).append(row)
+        old = [row for row in fresh if row[3] in stored]
+        with self._writing() as sql:
+            sql.executemany("REPLACE INTO files VALUES (?, ?, ?, ?)", old)
+        changes.moved = len(old)
+        todo = list(new.items())
+        with progress.bar(
+            total=len(todo), desc="embed", unit=" images", shown=show_progress and bool(todo)
+        ) as bar:
+            for start in range(0, len(todo), AT_ONCE):
+                part = todo[start : start + AT_ONCE]
+                vectors, problems = self.embedder.embed_what_can_be([r[0][0] for _, r in part])
+                good = [i for i in range(len(part)) if i not in problems]
+                halves = self._narrow(vectors).astype(np.float16)
+                with self._writing() as sql:
+                    sql.executemany(
+                        "REPLACE INTO vectors VALUES (?, ?)",
+                        [(part[i][0], halves[i].tobytes()) for i in good],
+                    )
+                    rows = [row for i in good for row in part[i][1]]
+                    sql.executemany("REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+                for i, error in problems.items():
+                    changes.skipped |= {row[0]: str(error) for row in part[i][1]}
+                changes.new += len(good)
+                bar.update(len(part))
+
+    def remove(self, places: Iterable[str | os.PathLike[str]]) -> int:
+        """Forgets files, and folders with all that is in them; they need not exist any more.
+
+        Returns:
+            How many files were forgotten.
+        """
+        names = [os.path.abspath(place) for place in places]
+        under = tuple(os.path.join(name, "") for name in names)
+        every = [path for (path,) in self._sql.execute("SELECT path FROM files")]
+        gone = [path for path in every if path in names or path.startswith(under)]
+        self._forget(gone)
+        return len(gone)
+
+    def search(
+        self,
+        query: Picture,
+        *,
+        top: int = 20,
+        without: Iterable[str | os.PathLike[str]] = (),
+    ) -> list[Match]:
+        """Finds the pictures most like one, or like a vector of `vector_of`.
+
+        Args:
+            query: A file, an RGB array `(height, width, 3)`, or a vector `(d,)`.
+            top: How many to give.
+            without: Files and folders that are not looked at.
+
+        Returns:
+            The most alike first, equal files once. The query itself is not among them.
+        """
+        skipped = [os.path.abspath(place) for place in without]
+        if not isinstance(query, np.ndarray):
+            skipped.append(os.path.abspath(query))
+        vector = query if isinstance(query, np.ndarray) and query.ndim == 1 else None
+        vector = self.vector_of(query) if vector is None else vector
+        hashes, matrix = self._vectors()
+        scores = np.concatenate(
+            [np.empty(0, np.float32)]
+            + [
+                matrix[start : start + _BLOCK].astype(np.float32) @ vector
+                for start in range(0, len(matrix), _BLOCK)
+            ]
+        )
+        under = tuple(os.path.join(place, "") for place in skipped)
+        found: list[Match] = []
+        for row in np.argsort(-scores, kind="stable"):
+            if len(found) >= top:
+                break
+            shown = self._sql.execute("SELECT path FROM files WHERE hash = ?", (hashes[row],))
+            paths = [path for (path,) in shown]
+            if not isinstance(query, np.ndarray) and skipped[-1] in paths:
+                continue  # the query, and copies of it
+            left = [p for p in paths if p not in skipped and not p.startswith(under)]
+            if left:
+                found.append(Match(left[0], float(scores[row])))
+        return found
+
+    def vector_of(self, picture: Picture) -> np.ndarray:
+        """The vector of a picture, float32 `(d,)` of length 1; one that is known is looked up."""
+        if not isinstance(picture, np.ndarray):
+            try:
+                digest = files.content_hash(picture)
+            except OSError as error:
+                raise TllError(f"{picture}: cannot be read ({error.strerror}).") from error
+            row = self._sql.execute("SELECT vector FROM vectors WHERE hash = ?", (digest,))
+            for (blob,) in row:
+                return np.frombuffer(blob, np.float16).astype(np.float32)
+        return self._narrow(self.embedder.embed([picture], show_progress=False))[0]
+
+    def _narrow(self, vectors: np.ndarray) -> np.ndarray:
+        """Sketches vectors that are wider than `MAX_WIDTH`, keeping their products about equal.
+
+        Each number is added to a random one of fewer places under a random sign; the error of a
+        cosine is about 1/√1408. No fitting, so that an index can grow from nothing.
+
+        Reference:
+            Weinberger et al., 2009, Feature hashing for large scale multitask learning.
+        """
+        width = vectors.shape[1]
+        if width <= MAX_WIDTH:
+            return vectors
+        from scipy import sparse
+
+        draw = np.random.RandomState(0)  # its numbers are promised never to change
+        signs, places = draw.choice([-1.0, 1.0], width), draw.randint(0, MAX_WIDTH, width)
+        sketch = sparse.csr_matrix(
+            (signs.astype(np.float32), (places, np.arange(width))), shape=(MAX_WIDTH, width)
+        )
+        narrow = (sketch @ vectors.T).T
+        return narrow / np.maximum(np.linalg.norm(narrow, axis=1, keepdims=True), 1e-12)
+
+    def _vectors(self) -> tuple[list[str], np.ndarray]:
+        if self._cached is None:
+            with self._explained():
+                rows = list(self._sql.execute("SELECT hash, vector FROM vectors"))
+            widths = {len(blob) for _, blob in rows}
+            if len(widths) > 1:
+                raise TllError(f"{self.path}: vectors of different widths. Make the index anew.")
+            joined = b"".join(blob for _, blob in rows)
+            matrix = np.frombuffer(joined, np.float16).reshape(len(rows), -1)
+            self._cached = [digest for digest, _ in rows], matrix
+        return self._cached
+
+    def _forget(self, paths: Sequence[str]) -> None:
+        with self._writing() as sql:
+            sql.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+            sql.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM files)")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """All of a block is written, or nothing of it."""
+        self._cached = None
+        with self._explained(), self._sql:
+            yield self._sql
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise TllError(
+                f"{self.path}: cannot be used as an index ({error}). If another process writes it, "
+                "wait; else move it away and make it anew: tll index DIR"
+            ) from error
+
+
+def list_pictures(places: Iterable[str | os.PathLike[str]]) -> tuple[tuple[str, ...], list[str]]:
+    """The folders among some places, each ending in a separator, and all image files.
+
+    Raises:
+        TllError: If a place does not exist.
+    """
+    folders: list[str] = []
+    found: dict[str, None] = {}
+    for place in places:
+        name = os.path.abspath(place)
+        if os.path.isdir(name):
+            folders.append(os.path.join(name, ""))
+            for folder, inner, names in os.walk(name):
+                inner[:] = sorted(one for one in inner if not one.startswith("."))
+                chosen = (n for n in sorted(names) if n.lower().endswith(SUFFIXES))
+                found |= {os.path.join(folder, n): None for n in chosen if not n.startswith(".")}
+        elif os.path.isfile(name):
+            found[name] = None
+        else:
+            raise TllError(f"{place}: no such file or folder.")
+    return tuple(folders), list(found)

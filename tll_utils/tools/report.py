@@ -1,0 +1,196 @@
+"""The result of a run as one page: leaderboard, curves, agreement, a gallery, and the game.
+
+Everything is inside the page but the small pictures, which lie in a folder beside it and are named
+after the contents of their originals. Names from files go into the page as JSON in which `<` is
+escaped, and the script puts them there as text; the page's own policy lets no other script run and
+nothing be fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import string
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tll_utils import data, files, progress
+from tll_utils.data import sample
+from tll_utils.errors import TllError
+from tll_utils.scoring import leaderboard
+from tll_utils.tools import sheet
+
+FILE_NAME, PICTURES = "report.html", "report_pictures"
+MAX_QUERIES = 2000  # in the page; of more, the first ones
+SHOWN = 8  # candidates of each system that the page knows in order
+_DIGITS = string.digits + string.ascii_lowercase  # one per place in a candidate list
+_TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def write(
+    out_dir: Path, dataset: data.Dataset, *, profile: str | None = None, seed: int | None = None
+) -> Path:
+    """Writes `report.html` of a run, and the small pictures that it shows.
+
+    Args:
+        out_dir: Where the run left `results.json` and `scores/`.
+        dataset: What the run was made on.
+        profile, seed: Of the run. Default to those of the latest one on this data set.
+
+    Returns:
+        The page.
+
+    Raises:
+        TllError: If there are no results of this data set.
+    """
+    content = collect(out_dir, dataset, profile=profile, seed=seed)
+    path = out_dir / FILE_NAME
+    files.write_text(path, page(content))
+    return path
+
+
+def page(content: dict[str, Any]) -> str:
+    """Puts what `collect` found into the page, under a policy that knows its script by hash."""
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    script = text[text.index("<script>") + 8 : text.rindex("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # As JSON allows it; `<` alone could end the element, the others are for old readers.
+    written = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    for sign in "<>&":
+        written = written.replace(sign, f"\\u{ord(sign):04x}")
+    return text.replace("__SCRIPT__", digest, 1).replace("__DATA__", written, 1)
+
+
+def collect(
+    out_dir: Path,
+    dataset: data.Dataset,
+    *,
+    profile: str | None = None,
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """What the page shows, as plain values; makes the small pictures.
+
+    Raises:
+        TllError: As `write`.
+    """
+    if profile is None or seed is None:
+        profile, seed = _latest(out_dir, dataset.name)
+    rows = leaderboard.of_run(out_dir, data=dataset.name, profile=profile, seed=seed)
+    folder = out_dir / "scores" / f"{dataset.name}_{profile}_seed{seed}"
+    candidates, scores = read_scores(folder, [row["system"] for row in rows], dataset)
+    shown = np.arange(min(len(candidates), MAX_QUERIES))
+    candidates = candidates[shown]
+    rights = np.unique(candidates)
+    place_of = {int(right): place for place, right in enumerate(rights)}
+    small = out_dir / PICTURES
+    kinds = sample.kinds(dataset.root) if dataset.name == "sample" else {}
+    lefts = dataset.pairs["left"].tolist()
+    return {
+        "mode": "report",
+        "caption": f"{_what(dataset)}: n = {len(lefts)}, m = {candidates.shape[1]} candidates, "
+        f"profile {profile}, seed {seed}",
+        "sample": dataset.name == "sample",
+        "systems": [_system(row) for row in sorted(rows, key=lambda row: -row["top_2"])],
+        "ranked": {name: _ranked(one[shown], candidates, shown) for name, one in scores.items()},
+        "queries": [lefts[row] for row in shown],
+        "kinds": [kinds.get(lefts[row], "") for row in shown] if kinds else [],
+        "candidates": [[place_of[int(one)] for one in row] for row in candidates],
+        "truth": [place_of[int(row)] for row in shown],
+        "left": _thumbnails([dataset.left_paths[row] for row in shown], small),
+        "right": _thumbnails([dataset.right_paths[row] for row in rights], small),
+        "game": np.random.default_rng(seed).permutation(shown).tolist(),
+        "people": {},
+    }
+
+
+def read_scores(
+    folder: Path, systems: Sequence[str], dataset: data.Dataset
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Reads what `Run.record` stored; systems of another data set are left out.
+
+    Returns:
+        The candidate lists, int `(pairs, m)`, and per system its scores, float `(pairs, m)`, NaN
+        where it has none.
+
+    Raises:
+        TllError: If there is none at all.
+    """
+    candidates, found = np.empty((0, 0), int), {}
+    for system in systems:
+        path = folder / f"{system}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                if not np.array_equal(stored["candidate_index"], dataset.candidate_index):
+                    continue
+                lists, scores = stored["candidates"], stored["oof"].astype(np.float64)
+                scored = np.zeros(len(scores), bool)
+                scored[stored["rows"]] = True
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            raise TllError(f"{path}: damaged ({error!r}). Run its notebook again.") from error
+        own = np.arange(len(dataset.pairs))[:, None]
+        if lists.shape != scores.shape or len(lists) != len(own) or lists.max() >= len(own):
+            continue
+        if not (lists == own).any(axis=1).all() or lists.min() < 0:
+            continue
+        if len(candidates) and not np.array_equal(lists, candidates):
+            continue
+        scores[~scored] = np.nan
+        candidates, found[system] = lists, scores
+    if not found:
+        raise TllError(
+            f"{folder}: no scores that belong to {dataset.root}. Name the data of the run with "
+            "--data, or run the notebooks first: tll run"
+        )
+    return candidates, found
+
+
+def _latest(out_dir: Path, name: str) -> tuple[str, int]:
+    rows = [row for row in leaderboard.read(out_dir) if row["data"] == name]
+    folders = {
+        out_dir / "scores" / f"{name}_{row['profile']}_seed{row['seed']}": row for row in rows
+    }
+    there = [folder for folder in folders if folder.is_dir()]
+    if not there:
+        raise TllError(f"{out_dir}: no results on {name!r} here. Run the notebooks first: tll run")
+    row = folders[max(there, key=lambda folder: folder.stat().st_mtime)]
+    return row["profile"], row["seed"]
+
+
+def _what(dataset: data.Dataset) -> str:
+    return "Synthetic sample" if dataset.name == "sample" else f"Data {dataset.name!r}"
+
+
+def _system(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("system", "notebook", "top_1", "top_2", "top_5", "low", "high", "n", "protocol")
+    return {name: row[name] for name in names}
+
+
+def _ranked(scores: np.ndarray, candidates: np.ndarray, rows: np.ndarray) -> str:
+    """Per query, the places of the best `SHOWN` candidates and that of the match, best = 0.
+
+    A tie counts against the match. Digits of base 36; blanks where a system has no scores.
+    """
+    is_match = candidates == rows[:, None]
+    order = np.lexsort((is_match, -scores), axis=1)
+    rank = np.take_along_axis(is_match, order, axis=1).argmax(axis=1)
+    lines = []
+    for row, scored in enumerate(np.isfinite(scores).all(axis=1)):
+        places = [*order[row, :SHOWN], rank[row]]
+        line = "".join(_DIGITS[place] for place in places) if scored else ""
+        lines.append(line.ljust(min(SHOWN, scores.shape[1]) + 1))
+    return "".join(lines)
+
+
+def _thumbnails(paths: Sequence[Path], folder: Path) -> list[str]:
+    """Makes what is not there yet; returns the names of the files."""
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda path: sheet.keep_thumbnail(path, folder), paths)
+        return list(progress.bar(made, total=len(paths), desc="pictures"))
