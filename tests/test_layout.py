@@ -20,7 +20,7 @@ IMPORTS = {
     "images": {"errors", "files", "progress"},
     "data": {"errors", "files", "images", "progress"},
     "losses": set(),
-    "layers": set(),
+    "layers": {"images"},  # to find faces in Python, within a model
     "mining": set(),
     "generators": {"mining"},
     "features": {"data", "errors", "files", "images", "layers", "progress"},
@@ -58,10 +58,12 @@ IMPORTS = {
     },
     "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings", "tools"},
 }
-# TensorFlow itself: graphs for embedding, several devices, switching determinism on, and LiteRT.
+# TensorFlow itself: graphs for embedding, a call of Python from a graph, several devices,
+# switching determinism on, and LiteRT.
 USES_TENSORFLOW = {
     "features/encoding.py",
     "features/engines.py",
+    "layers/faces.py",
     "machine.py",
     "run.py",
     "tools/export.py",

@@ -46,7 +46,7 @@ NETWORKS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "08": {
         "quick": ("efficientnet_lite0", "efficientnet_lite2"),
-        "cpu": ("mobilenet_v2", "mobilenet", "efficientnet_lite0", "efficientnet_lite2"),
+        "cpu": ("mobilenet_v2", "efficientnet_lite0", "efficientnet_lite2"),
         "full": ("resnet50", "vgg19"),
     },
 }

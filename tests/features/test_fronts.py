@@ -198,3 +198,15 @@ def test_a_front_survives_layers_and_is_lost_by_functions():
     assert view.map(np.sqrt).front is None
     assert features.mean([view, view_of(1)]).front is None
     assert view_of(1).then(layer).front is None
+
+
+def test_front_cuts_faces_out_as_they_were_when_stored(embed, dataset, tmp_path, mirror):
+    whole, cut = (embed("mirror", "doubled/grid3", crop=share) for share in (0.0, 0.37))
+    both = features.join([whole, cut])
+    assert_close(from_pixels(rebuilt(both, tmp_path), dataset), both.query)
+    faces = images.faces_of(
+        [*dataset.left_paths, *dataset.right_paths], store_dir=tmp_path / "store", progress=False
+    )
+    is_cut = faces[:, 0] > 0
+    changed = [(a.left != b.left, a.right != b.right) for a, b in [(whole, cut)]][0]
+    assert (np.concatenate(changed).any(axis=1) == is_cut).all() and 0 < is_cut.sum() < len(is_cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ class Looks(TypedDict, total=False):
             `False`.
         seed: Int, for `weights="random"`. Defaults to `0`.
         engine: What runs the network, see `engines.resolve`. Defaults to `"auto"`.
+        crop: Float, embeds the largest face cut out, with this share of the side from eyes to
+            mouth, see `images.align_face`; where none is found, the whole picture. Defaults to
+            `0.0`, the whole picture always.
     """
 
     weights: str
@@ -42,6 +46,7 @@ class Looks(TypedDict, total=False):
     flip: bool | str
     seed: int
     engine: str
+    crop: float
 
 
 def embed(
@@ -69,7 +74,7 @@ def embed(
         also: Further keys, stored where an image has to be embedded anyway.
         batch_size: Int, images per forward pass. Defaults to what suits network and device.
         progress: Bool, show a bar.
-        **looks: `weights`, `size`, `flip`, `seed` and `engine`; see `Looks`.
+        **looks: `weights`, `size`, `flip`, `seed`, `engine` and `crop`; see `Looks`.
 
     Returns:
         Per key, features of shape `(n, d)`, float32, in the order of `paths`.
@@ -94,25 +99,17 @@ def embed(
     if not table.has(keys):
         with files.locked(shelf.folder / "features"):
             table = shelf.read(hashes, keys, also)  # another process may have embedded meanwhile
-            missing = np.stack([~filled for filled in table.filled.values()], axis=1)
-            missing &= missing[:, : len(keys)].any(axis=1, keepdims=True)  # (images, keys)
-            count = int(missing.any(axis=1).sum())
+            count = int(table.missing(keys).any(axis=1).sum())
             with progress_bars.bar(
-                total=count,
-                desc=f"embed with {backbone}",
-                unit=" images",
-                shown=progress and count > 0,
+                total=count, desc=f"embed with {backbone}", unit=" images", shown=progress
             ) as bar:
-                # Images that lack the same keys go through the network together.
-                for pattern in np.unique(missing[missing.any(axis=1)], axis=0):
-                    rows = np.flatnonzero((missing == pattern).all(axis=1))
+                options: dict[str, Any] = {"batch_size": batch_size, "on_batch": bar.update}
+                for wanted, rows in table.gaps(keys):
                     rows = rows[np.argsort(first[rows])]  # in the order of `paths`
-                    wanted = list(itertools.compress(table.filled, pattern))
                     embedder = Embedder(tap, wanted, engine=engine, cache_dir=shelf.folder)
                     todo = [paths[first[row]] for row in rows]
-                    for shard in embed_files(
-                        todo, embedder, batch_size=batch_size, on_batch=bar.update
-                    ):
+                    cut = _cutter(tap, todo, store_dir) if tap.crop else None
+                    for shard in embed_files(todo, embedder, cut=cut, **options):
                         done, rows = np.split(rows, [len(next(iter(shard.values())))])
                         shelf.write(hashes[done], shard)
                         table.fill(done, {key: shard[key] for key in keys if key in shard})
@@ -147,20 +144,25 @@ def embed_dataset(
     if keys is None:
         keys = pools.keys_of(taps or backbones.get(backbone).taps, pooling)
     looks = cast(Looks, {k: options[k] for k in Looks.__annotations__ if k in options})
-    options.setdefault("also", standard_keys(backbone, flip=looks.get("flip", False)))
+    tap = _tap(backbone, looks)
+    options.setdefault("also", standard_keys(backbone, flip=tap.flip, crop=tap.crop))
     roles = _paths_of(dataset)
     features = embed([*itertools.chain(*roles)], backbone, keys=keys, **options)
     return {
-        key: _by_role(rows, roles, _tap(backbone, looks, key)) for key, rows in features.items()
+        key: _by_role(rows, roles, dataclasses.replace(tap, key=key))
+        for key, rows in features.items()
     }
 
 
-def standard_keys(backbone: str, *, flip: bool | str = False) -> tuple[str, ...]:
+def standard_keys(backbone: str, *, flip: bool | str = False, crop: float = 0.0) -> tuple[str, ...]:
     """What the notebooks use of a backbone: every tap, and the cells of the middle and last one.
 
-    Mirrored features are only ever averaged with, or trained beside, those of the images.
+    Mirrored features are only ever averaged with, or trained beside, those of the images; of faces
+    cut out only the middle cells are used.
     """
     entry = backbones.get(backbone)
+    if crop:
+        return (f"{entry.middle}/grid3",)
     whole = ("avg",) if flip else ("avg", "max")
     cells = {entry.middle: ("halves", "grid2", "grid3"), entry.taps[-1]: ("halves",)}
     poolings = {tap: (*whole, *cells.get(tap, ())) for tap in entry.taps}
@@ -255,6 +257,7 @@ def embed_files(
     *,
     batch_size: int | None = None,
     on_batch: Callable[[int], Any] = lambda count: None,
+    cut: images.Cut | None = None,
 ) -> Iterator[Features]:
     """Decodes and embeds files in order; what `embed` does between reading and writing the store.
 
@@ -263,6 +266,7 @@ def embed_files(
         embedder: What embeds a batch.
         batch_size: Int. Defaults to the embedder's own.
         on_batch: Called with the number of images after each batch.
+        cut: What is embedded of each image, as of `images.stream`. Defaults to all of it.
 
     Yields:
         Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
@@ -288,22 +292,32 @@ def embed_files(
         yield _joined(pending)
 
 
-def _tap(backbone: str, looks: Looks, key: str = "") -> fronts.Tap:
+def _tap(backbone: str, looks: Looks) -> fronts.Tap:
     height, width = looks.get("size") or backbones.get(backbone).size
     return fronts.Tap(
         backbone,
         str(looks.get("weights", "imagenet")),
         (int(height), int(width)),
         looks.get("flip", False),
-        key,
+        "",
         looks.get("seed", 0),
+        looks.get("crop", 0.0),
     )
 
 
 def _recipe(tap: fronts.Tap) -> dict[str, Any]:
     """All that features depend on besides the image and the key."""
     weights = backbones.weights_fingerprint(tap.backbone, tap.weights, seed=tap.seed)
-    return {"backbone": tap.backbone, "weights": weights, "size": tap.size, "flip": tap.flip}
+    recipe = {"backbone": tap.backbone, "weights": weights, "size": tap.size, "flip": tap.flip}
+    return {**recipe, "crop": tap.crop, "faces": images.faces.DETECTOR} if tap.crop else recipe
+
+
+def _cutter(tap: fronts.Tap, paths: Sequence[Path | str], store_dir: Path | str) -> images.Cut:
+    """Cuts the face out of each of the files."""
+    faces = images.faces_of(paths, store_dir=store_dir, progress=False)
+    return lambda place, image: images.align_face(
+        image, faces[place], share=tap.crop, size=tap.size
+    )
 
 
 def _paths_of(dataset: data.Dataset) -> tuple[Sequence[Path], ...]:

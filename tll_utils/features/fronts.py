@@ -30,6 +30,7 @@ class Tap:
         flip: `False`; `True`, images are mirrored left–right; `"vertical"`, upside down.
         key: `"tap/pooling"`.
         seed: Of random weights.
+        crop: Share of the side from eyes to mouth in a face cut out; 0 = the whole image.
     """
 
     backbone: str
@@ -38,6 +39,7 @@ class Tap:
     flip: bool | str
     key: str
     seed: int = 0
+    crop: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,11 +121,11 @@ class _Builder:
             self._run(building.distinct(network, self.layers), taps)
 
     def _run(self, network: keras.Model, taps: list[Tap]) -> None:
-        for flip in dict.fromkeys(tap.flip for tap in taps):
-            inputs = self._resize(taps[0].size)
+        for flip, crop in dict.fromkeys((tap.flip, tap.crop) for tap in taps):
+            inputs = self._seen(taps[0].size, crop)
             if flip:
                 inputs = layers.Flip(MIRRORED_AXIS[flip])(inputs)
-            mine = [tap for tap in taps if tap.flip == flip]
+            mine = [tap for tap in taps if (tap.flip, tap.crop) == (flip, crop)]
             features = pooling.pooled(network(inputs), [tap.key for tap in mine])
             self.outputs.update({tap: features[tap.key] for tap in mine})
 
@@ -132,6 +134,17 @@ class _Builder:
         if key not in self.resized:
             self.resized[key] = layers.Resize(size, **options)(self.images)
         return self.resized[key]
+
+    def _seen(self, size: tuple[int, int], crop: float) -> keras.KerasTensor:
+        """The whole image, or the face in it."""
+        if not crop:
+            return self._resize(size)
+        if "faces" not in self.resized:  # found once, cut out twice or more
+            self.resized["faces"] = layers.FindFaces()(self.images)
+        if (size, crop) not in self.resized:
+            cut = layers.AlignFaces(size, share=crop)
+            self.resized[size, crop] = cut([self.images, self.resized["faces"]])
+        return self.resized[size, crop]
 
     def output_of(self, front: Front) -> keras.KerasTensor:
         """The symbolic features of a front."""

@@ -45,9 +45,21 @@ class Table:
         for key in keys:
             self.filled[key][rows] = True
 
+    def missing(self, keys: Sequence[str]) -> np.ndarray:
+        """Marks what is not there, bool (images, all keys), of images that lack one of `keys`."""
+        missing = np.stack([~filled for filled in self.filled.values()], axis=1)
+        return missing & ~np.stack([self.filled[key] for key in keys]).all(axis=0)[:, None]
+
     def has(self, keys: Sequence[str]) -> bool:
         """Whether all rows of these keys are there."""
-        return all(self.filled[key].all() for key in keys)
+        return not self.missing(keys).any()
+
+    def gaps(self, keys: Sequence[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yields all the keys that some images lack, and these images: they go together."""
+        missing = self.missing(keys)
+        for pattern in np.unique(missing[missing.any(axis=1)], axis=0):
+            rows = np.flatnonzero((missing == pattern).all(axis=1))
+            yield list(itertools.compress(self.filled, pattern)), rows
 
     def pop(self, key: str) -> np.ndarray:
         """Hands one key out, all of whose rows are there, and forgets it."""

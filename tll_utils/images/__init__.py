@@ -14,6 +14,7 @@ from tll_utils.images.decode import (
     IMAGE_FORMATS,
     LUMA,
     MAX_PIXELS,
+    Cut,
     decode,
     grayscale,
     load_all,
@@ -24,14 +25,22 @@ from tll_utils.images.decode import (
     shrink_onto_white,
     stream,
 )
+from tll_utils.images.faces import NUM_VALUES, TIGHT, TIGHTER, align_face, faces_of, find_faces
 
 __all__ = [
     "IMAGE_FORMATS",
     "LUMA",
     "MAX_PIXELS",
+    "NUM_VALUES",
+    "TIGHT",
+    "TIGHTER",
+    "Cut",
+    "align_face",
     "augmenter",
     "background_remover",
     "decode",
+    "faces_of",
+    "find_faces",
     "grayscale",
     "load_all",
     "rand_augment",

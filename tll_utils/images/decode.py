@@ -32,6 +32,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 # Weights of R, G and B in the luma of ITU-R BT.601, which Pillow and TensorFlow use as well.
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
 
+Cut = Callable[[int, np.ndarray], np.ndarray]  # the place of a file and its image → a part of it
+
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -176,6 +178,7 @@ def stream(
     batch_size: int = 64,
     antialias: bool = False,
     num_threads: int | None = None,
+    cut: Cut | None = None,
 ) -> Iterator[np.ndarray]:
     """Decodes files in order, batch by batch, while the caller works on the batch before.
 
@@ -187,6 +190,8 @@ def stream(
         batch_size: Images per batch; the last one may be smaller. Defaults to 64.
         antialias: Smooth before shrinking. Defaults to `False`.
         num_threads: Decoders at work. Defaults to the number of cores.
+        cut: Takes the place of a file in `paths` and its image, gives what is resized instead.
+            Defaults to the image.
 
     Yields:
         RGB in [0, 255], float32 `(batch, height, width, 3)`.
@@ -195,17 +200,18 @@ def stream(
         DataError: If a file cannot be used; the message names it.
     """
 
-    def places() -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-        """Each path, where its image goes, and the batch that is complete with it."""
+    def places() -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+        """Each file's place, where its image goes, and the batch that is complete with it."""
         for start in range(0, len(paths), batch_size):
             some = paths[start : start + batch_size]
             batch = np.empty((len(some), *size, 3), np.float32)
-            for place, path in enumerate(some):
-                yield path, batch[place], batch if place == len(some) - 1 else None
+            for row in range(len(some)):
+                yield start + row, batch[row], batch if row == len(some) - 1 else None
 
-    def load(place: tuple[Any, np.ndarray, np.ndarray | None]) -> np.ndarray | None:
-        path, image, batch = place
-        _resize_into(image, decode(path), antialias=antialias)
+    def load(item: tuple[int, np.ndarray, np.ndarray | None]) -> np.ndarray | None:
+        place, resized, batch = item
+        image = decode(paths[place])
+        _resize_into(resized, cut(place, image) if cut else image, antialias=antialias)
         return batch
 
     num_threads = num_threads or os.cpu_count() or 1

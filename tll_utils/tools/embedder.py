@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,13 +92,14 @@ class Embedder:
         return self._resizing[0] if self._resizing else None
 
     @functools.cached_property
-    def _call(self) -> Callable[[np.ndarray], dict[str, Any]]:
+    def _call(self) -> Callable[[np.ndarray], Mapping[str, Any]]:
         import keras
 
-        from tll_utils.features import encoding
+        from tll_utils.features import engines
 
         model = self.model
-        return encoding.constant(keras.Model(model.input, {"vector": model.output}))
+        named = keras.Model(model.input, {"vector": model.output})
+        return engines.compile_model(lambda: named, ["vector"], "keras").call
 
     def embed(self, pictures: Sequence[Picture], *, show_progress: bool = True) -> np.ndarray:
         """Embeds images.
@@ -184,5 +185,7 @@ def _resizings(model: keras.Model) -> Iterator[tuple[tuple[int, int], bool]]:
     for layer in model.layers:
         if isinstance(layer, layers.Resize):
             yield layer.size, layer.antialias
+        elif isinstance(layer, layers.AlignFaces):  # looks at the image as it is
+            yield (0, 0), False
         elif hasattr(layer, "layers"):
             yield from _resizings(layer)
