@@ -58,13 +58,14 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[None]
         wait: Whether to wait for the other process, or to be refused.
 
     Raises:
-        TllError: If another process holds the lock and `wait` is false; names it.
+        TllError: If another process holds the lock and `wait` is false; names it. If the folder
+            cannot be written.
     """
     import filelock
 
     path = Path(path)
+    require_writable(path.parent)
     owner = path.with_name(f".{path.name}.owner")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
         with lock.acquire(timeout=-1 if wait else 0):

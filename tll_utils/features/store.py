@@ -47,8 +47,9 @@ class Table:
 
     def missing(self, keys: Sequence[str]) -> np.ndarray:
         """Marks what is not there, bool (images, all keys), of images that lack one of `keys`."""
-        missing = np.stack([~filled for filled in self.filled.values()], axis=1)
-        return missing & ~np.stack([self.filled[key] for key in keys]).all(axis=0)[:, None]
+        missing = ~np.stack([*self.filled.values()], axis=1)
+        complete = np.all([self.filled[key] for key in keys], axis=0)
+        return missing & ~complete[:, None]
 
     def has(self, keys: Sequence[str]) -> bool:
         """Whether all rows of these keys are there."""
