@@ -91,7 +91,7 @@ def test_faces_of_looks_at_equal_files_once(detector, portrait, tmp_path):
 
 def test_faces_of_looks_again_if_the_store_is_damaged(detector, portrait, tmp_path):
     Image.fromarray(portrait).save(tmp_path / "a.png")
-    (tmp_path / f"faces-{faces.DETECTOR}.npz").write_bytes(b"PK\x03\x04 cut off")
+    (tmp_path / f"faces-{images.detector_name()}.npz").write_bytes(b"PK\x03\x04 cut off")
     found = images.faces_of([tmp_path / "a.png"], store_dir=tmp_path, progress=False)
     assert found.shape == (1, 15) and len(detector.seen) == 1
 
@@ -118,6 +118,12 @@ def test_align_face_repeats_the_rim():
     cut = images.align_face(image, face_at((0, 10), (0, 20)), share=0.37, size=(32, 32))
     np.testing.assert_allclose(cut[:, :16], 90, rtol=1e-6)
     np.testing.assert_allclose(cut[:, 20:], 7, rtol=1e-6)
+
+
+def test_without_tensorflow_no_face_is_found_and_a_warning_says_so(portrait, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.warns(UserWarning, match="mtcnn"):
+        assert not images.find_faces([portrait]).any()
 
 
 @pytest.mark.parametrize("face", [np.zeros(15, np.float32), face_at((5, 9), (5, 9.5))])

@@ -25,7 +25,15 @@ from tll_utils.images.decode import (
     shrink_onto_white,
     stream,
 )
-from tll_utils.images.faces import NUM_VALUES, TIGHT, TIGHTER, align_face, faces_of, find_faces
+from tll_utils.images.faces import (
+    NUM_VALUES,
+    TIGHT,
+    TIGHTER,
+    align_face,
+    detector_name,
+    faces_of,
+    find_faces,
+)
 
 __all__ = [
     "IMAGE_FORMATS",
@@ -39,6 +47,7 @@ __all__ = [
     "augmenter",
     "background_remover",
     "decode",
+    "detector_name",
     "faces_of",
     "find_faces",
     "grayscale",

@@ -1,14 +1,17 @@
 """Finds the largest face of each picture, stores it once per image, and cuts pictures along it.
 
-The detector is `mtcnn`, whose weights come with its package; it needs TensorFlow, so it is loaded
-with the first picture. It knows people, and few animals or drawings.
+The detector is `mtcnn`, whose weights come with its package. It needs TensorFlow, so it is loaded
+with the first picture; on another backend of Keras no face is found, with a warning. It knows
+people, and few animals or drawings.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import threading
+import warnings
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +25,6 @@ from tll_utils import files
 from tll_utils import progress as progress_bars
 from tll_utils.images.decode import decode
 
-DETECTOR = "mtcnn-1.0-128"  # in the names of stores: change it when other faces are found
 NUM_VALUES = 15  # of a face: certainty, x and y of the box, its width and height, five points
 TIGHT, TIGHTER = 0.26, 0.37  # from the eyes to the mouth, as a share of the picture's side
 
@@ -31,6 +33,15 @@ TIGHT, TIGHTER = 0.26, 0.37  # from the eyes to the mouth, as a share of the pic
 _LONGEST, _SHORTEST = 128, 24
 _AT_ONCE = 32  # pictures that go through the detector together: four times as fast as alone
 _lock = threading.Lock()
+
+
+def detector_name() -> str:
+    """Names what finds the faces; stores are kept apart by it. `"none"` without TensorFlow."""
+    import keras
+
+    has_packages = all(importlib.util.find_spec(name) for name in ("mtcnn", "tensorflow"))
+    usable = has_packages and keras.backend.backend() == "tensorflow"
+    return "mtcnn-1.0-128" if usable else "none"
 
 
 def find_faces(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -49,6 +60,9 @@ def find_faces(images: Sequence[np.ndarray]) -> np.ndarray:
         Convolutional Networks; https://github.com/ipazc/mtcnn.
     """
     faces = np.zeros((len(images), NUM_VALUES), np.float32)
+    if detector_name() == "none":
+        warnings.warn("No faces are found without mtcnn on TensorFlow.", stacklevel=2)
+        return faces
     by_shape: dict[tuple[int, ...], list[int]] = {}  # others would be padded, and change a little
     for place, image in enumerate(images):
         if min(image.shape[:2]) >= _SHORTEST:
@@ -89,7 +103,7 @@ def faces_of(
     Raises:
         DataError: If a file cannot be used; the message names it.
     """
-    target = Path(store_dir) / f"faces-{DETECTOR}.npz"
+    target = Path(store_dir) / f"faces-{detector_name()}.npz"
     known = _read(target)
     with ThreadPoolExecutor() as pool:
         names = list(pool.map(files.content_hash, paths))
