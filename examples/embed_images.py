@@ -6,7 +6,9 @@ see README.md beside this file. Ctrl-C and start again: what is stored is not co
 
 import argparse
 
-from tll_utils import data, features
+import keras
+
+from tll_utils import data, features, training
 from tll_utils.features import backbones
 from tll_utils.settings import Settings
 
@@ -29,6 +31,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options, settings = parse(), Settings.from_environment()
+    if keras.backend.backend() == "jax":
+        training.choose()  # all devices share each batch: one process is enough
     dataset = data.load(data.find(settings.data_dir), seed=settings.seed)
     sides = (dataset.left_paths, dataset.right_paths, dataset.query_paths, dataset.gallery_paths)
     index, count = options.share

@@ -160,7 +160,7 @@ def test_light_commands_never_load_keras(command, perfect_csv, sample_dir, tmp_p
         "from tll_utils.__main__ import main\n"
         "try:\n    code = main(sys.argv[1:])\n"
         "except SystemExit as done:\n    code = done.code\n"
-        "print(code, sorted({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)))"
+        "print(code, sorted({'keras', 'tensorflow', 'jax', 'matplotlib'} & set(sys.modules)))"
     )
     done = fresh("-c", code, command, *arguments)
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
