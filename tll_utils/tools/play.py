@@ -102,7 +102,7 @@ def table(scores: Mapping[str, np.ndarray], true_place: np.ndarray) -> pd.DataFr
             low, high = scoring.wilson_interval(hits)
             lines[name] = (hits.mean(), f"{low:.3f}–{high:.3f}", len(hits))
     found = pd.DataFrame.from_dict(lines, orient="index", columns=["top-2", "95 %", "n"])
-    return found.sort_values("top-2", ascending=False, kind="stable")
+    return found.sort_values("top-2", ascending=False, kind="stable").round(3)
 
 
 def serve(out_dir: Path, dataset: data.Dataset) -> Server:
