@@ -219,6 +219,7 @@ def _execute_one(
     client: Any = NotebookClient(
         notebook,
         timeout=None,
+        startup_timeout=600,  # a busy machine may not start a kernel within Jupyter's minute
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,  # wall times would change the file on every run
