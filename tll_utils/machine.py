@@ -100,8 +100,9 @@ def _jax() -> tuple[int, str, str]:
     device = f"JAX on {count} × {name}: {'DataParallel' if several else 'one device'}"
     if first.platform == "tpu":
         return count, device, "mixed_bfloat16"
-    capability = str(getattr(first, "compute_capability", "0.0"))  # of NVIDIA's GPUs
-    return count, device, _precision_of(tuple(map(int, capability.split("."))))
+    capability = getattr(first, "compute_capability", "")  # NVIDIA's "8.0"; AMD's have names
+    numbers = tuple(int(part) for part in capability.split(".") if part.isdigit())
+    return count, device, _precision_of(numbers)
 
 
 def _tpu(environ: Mapping[str, str], say: Callable[[str], None]) -> tuple[Any, str] | None:
@@ -185,7 +186,7 @@ def _fast_precision(strategy: Any) -> str:
 
 
 def _precision_of(capability: tuple[int, ...]) -> str:
-    """What a GPU of this compute capability is fast with; (0, 0) stands for no GPU."""
+    """What a GPU of this compute capability is fast with; (0, 0) and () stand for none."""
     if capability >= (8, 0):
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= (7, 0) else "float32"

@@ -257,6 +257,7 @@ class _Build:
         client: Any = NotebookClient(
             notebook,
             timeout=None,
+            startup_timeout=600,  # a busy machine may not start a kernel within Jupyter's minute
             kernel_name="python3",
             resources={"metadata": {"path": str(self.folder)}},
             record_timing=False,  # wall times would change the file on every run
