@@ -373,7 +373,7 @@ def recorded(sample_dir, tmp_path_factory):
         out_dir=folder / "out",
         profile="quick",
         backbones=("efficientnet_lite0",),
-        weights="random",
+        weights="imagenet",
         smoke=True,
     )
     run = runs.start("04_test", settings)
