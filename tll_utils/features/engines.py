@@ -110,7 +110,7 @@ def suitable_batch_size(network: keras.Model) -> int:
     """
     if _has_accelerator():
         return 32
-    largest = max(math.prod(shape[1:]) for shape in _shapes(network))
+    largest = max(math.prod(size or 1 for size in shape[1:]) for shape in _shapes(network))
     return max(1, min(32, 2**25 // (4 * largest)))
 
 
