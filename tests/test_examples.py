@@ -98,7 +98,7 @@ def two_workers(environ):
 
 def test_embed_images_shares_the_work_and_goes_on_where_it_was_killed(environ, tmp_path):
     options = ("--backbones", "mobilenet", "vgg16", "--limit", 6, "--share")
-    script, stored = "examples/embed_images.py", "features/{}-*/*.npz"
+    script, stored = "examples/embed_images.py", "features/{}-*/[!.]*.npz"
     killed = start(script, *options, "1/2", environ=environ)
     wait_for(stored.format("mobilenet"), tmp_path, [killed])
     kill(killed)
