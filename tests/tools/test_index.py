@@ -178,7 +178,9 @@ def test_search_command_writes_what_it_found(folder, tmp_path, monkeypatch, caps
     terms = [str(folder / "red.png"), "+", str(folder / "blue.png"), "-", str(folder / "rose.png")]
     arguments = ["search", *terms, "--index", str(tmp_path / "a.index"), "--html"]
     assert command_line.main(arguments) == 0
-    assert os.path.basename(evil) in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert os.path.basename(evil) in out
+    assert all(-1.001 <= float(line.split()[0]) <= 1.001 for line in out.splitlines())
     assert sheet.images.decode(tmp_path / "look_alikes.jpg").shape[2] == 3
     page = (tmp_path / "look_alikes.html").read_text()
     assert "<img src=x" not in page and "&lt;img src=x" in page

@@ -83,7 +83,8 @@ def _search(options: argparse.Namespace) -> int:
     index = Index.load(_index_path(options))
     names = [name for _, name in terms]
     vectors = [sign * index.vector_of(name) for sign, name in terms]
-    query = np.sum(vectors, axis=0) if names[1:] else names[0]
+    joined = np.sum(vectors, axis=0)
+    query = joined / max(np.linalg.norm(joined), 1e-12) if names[1:] else names[0]
     matches = index.search(query, top=options.top, without=[*options.without, *names])
     if not matches:
         raise TllError("Nothing found: the index holds no other pictures. Add some: tll index DIR")

@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ValueError("expected an object")
             with self.server.lock:
                 answer = action(asked)
-        except TllError as error:
+        except (TllError, OSError) as error:  # refused, or the disk is full
             self._reply(409, str(error).encode())
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._reply(400, f"Not understood ({type(error).__name__}).".encode())
