@@ -272,7 +272,7 @@ def embed_files(
         Per key, the features of the next `SHARD_IMAGES` images or so, float32 `(count, d)`.
     """
     batch_size = encoding.even_batch_size(len(paths), batch_size or embedder.batch_size)
-    batches = images.stream(paths, size=embedder.size, batch_size=batch_size)
+    batches = images.stream(paths, size=embedder.size, batch_size=batch_size, cut=cut)
 
     def to_features(batch: np.ndarray) -> Features:
         features = embedder(encoding.filled(batch, batch_size))
