@@ -59,10 +59,11 @@ IMPORTS = {
     "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings", "tools"},
 }
 # TensorFlow itself: graphs for embedding, a call of Python from a graph, several devices,
-# switching determinism on, and LiteRT.
+# a generator for keras-cv, switching determinism on, and LiteRT.
 USES_TENSORFLOW = {
     "features/encoding.py",
     "features/engines.py",
+    "images/augment.py",
     "layers/faces.py",
     "machine.py",
     "run.py",

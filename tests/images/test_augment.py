@@ -1,5 +1,7 @@
 """Augmentation is seeded, varied and stays in range."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -67,6 +69,17 @@ def test_rand_augment_repeats_itself_from_the_generator_alone(dtype):
     assert np.abs(first.astype(float) - second).max() > 1
     assert first.min() >= 0 and first.max() <= 255
     assert first.shape == batch.shape and first.dtype == dtype
+
+
+def test_rand_augment_works_where_tensorflow_is_deterministic():
+    pytest.importorskip("keras_cv")
+    code = (
+        "import numpy as np, tensorflow as tf; from tll_utils import images\n"
+        "tf.config.experimental.enable_op_determinism()\n"
+        "augment = images.rand_augment(0.4, rate=1.0)\n"
+        "augment(np.zeros((2, 8, 8, 3), np.float32), np.random.default_rng(0))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_rand_augment_of_each_change_repeats_itself():

@@ -88,7 +88,12 @@ def rand_augment(magnitude: float, *, num_changes: int = 2, rate: float = 10 / 1
 def _changes() -> Sequence[Callable[[float], Any]]:
     """The ten changes of RandAugment: from a strength in [-1, 1] to a layer of keras-cv."""
     import keras_cv
+    import tensorflow as tf
 
+    try:  # keras-cv asks for it, without using it here; deterministic TensorFlow makes none unasked
+        tf.random.get_global_generator()
+    except RuntimeError:
+        tf.random.set_global_generator(tf.random.Generator.from_seed(1))
     layers, always = keras_cv.layers, keras_cv.core.ConstantFactorSampler
     # RandomShear draws a sign of its own: always the same one. It takes 0 for no seed.
     seed = {"seed": 1}
