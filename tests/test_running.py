@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -95,6 +97,31 @@ while not folder.joinpath({other!r}).exists():
     runner.execute(paths, tmp_path / "out", {}, jobs=3)
     last = nbformat.read(tmp_path / "out" / "notebooks" / "08_c.ipynb", as_version=4)
     assert last.cells[1].outputs[0].text == "['01', '02']\n"
+
+
+def test_two_jobs_are_stopped_at_once_and_without_a_trace(tmp_path):
+    cell = "import pathlib, time; pathlib.Path({!r}).touch(); time.sleep(60)"
+    paths = [
+        write_notebook(tmp_path / f"{name}_a.ipynb", cell.format(str(tmp_path / name)))
+        for name in ("01", "02")
+    ]
+    code = (
+        "import pathlib, sys; from tll_utils import notebooks\n"
+        "paths = [pathlib.Path(path) for path in sys.argv[2:]]\n"
+        "try: notebooks.execute(paths, sys.argv[1], {}, jobs=2)\n"
+        "except KeyboardInterrupt: sys.exit(130)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "out", *paths], stderr=subprocess.PIPE, text=True
+    )
+    while not all((tmp_path / name).exists() for name in ("01", "02")):
+        time.sleep(0.05)
+    for _ in range(2):  # as `make` and a terminal do: it hands the signal on
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode in (130, -signal.SIGTERM)
+    assert "Traceback" not in said and "never retrieved" not in said
 
 
 class TestBuild:

@@ -11,7 +11,6 @@ from tll_utils.settings import (
     PROFILES,
     Settings,
     choose_networks,
-    networks_for,
     project_dir,
     seeds_of,
 )
@@ -86,7 +85,7 @@ def test_from_environment_refuses(name, value):
 
 
 def test_networks_for_notebooks_without_networks():
-    assert networks_for("02_siamese_baselines", read()) == ()
+    assert choose_networks("02_siamese_baselines", read()).needed == ()
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -100,16 +99,19 @@ def test_every_list_of_the_table_is_long_enough_for_its_notebook(number, profile
 
 def test_cpu_uses_the_mobilenets_when_they_can_be_had_and_says_so_when_not():
     cpu = read(PROFILE="cpu")
-    assert networks_for("07", cpu) == ("mobilenet_v2", "mobilenet")
+    assert choose_networks("07", cpu).networks == ("mobilenet_v2", "mobilenet")
     alone = choose_networks("07", cpu, available=lambda name: False)
     assert alone.networks == ("efficientnet_lite0", "efficientnet_lite2")
     assert "without mobilenet_v2 and mobilenet" in alone.reason
     # The lites are on the list of 04 already: none appears twice.
-    one = networks_for("04", cpu, available=lambda name: name == "mobilenet")
+    one = choose_networks("04", cpu, available=lambda name: name == "mobilenet").networks
     assert one == ("efficientnet_lite0", "mobilenet", "efficientnet_lite2")
     # Random weights are there for every network.
     random = dataclasses.replace(cpu, weights="random")
-    assert networks_for("07", random, available=lambda name: False) == networks_for("07", cpu)
+    assert (
+        choose_networks("07", random, available=lambda name: False).networks
+        == choose_networks("07", cpu).networks
+    )
 
 
 def test_backbones_of_the_environment_replace_a_notebooks_own():
@@ -122,7 +124,7 @@ def test_backbones_of_the_environment_replace_a_notebooks_own():
 def test_a_list_too_short_for_a_notebook_is_refused_with_what_to_set():
     with pytest.raises(SettingsError, match=r"07 needs at least 2.*TLL_BACKBONES=.*--only"):
         choose_networks("07", read(BACKBONES="vgg16"))
-    assert networks_for("06", read(BACKBONES="vgg16")) == ("vgg16",)
+    assert choose_networks("06", read(BACKBONES="vgg16")).networks == ("vgg16",)
 
 
 def test_full_joins_the_reports_pairs():

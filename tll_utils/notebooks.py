@@ -284,21 +284,22 @@ class _Build:
             ) from error
         finally:
             self.clients.remove(client)
-            if self.clients:
-                self._stop_on_signals()  # the client took its handlers along
+            self._stop_on_signals()  # the client took its handlers along
 
     def _stop_on_signals(self) -> None:
-        """Shuts all kernels down at Ctrl-C and SIGTERM.
+        """Kills all kernels at Ctrl-C and SIGTERM; their clients then clean up, each its own.
 
         Nbclient would take Ctrl-C for the death of the kernel, and call that a failure.
         """
 
         def stop() -> None:
-            # Kept in a list, or a task could be collected before it has run.
-            self.stops.extend(
-                asyncio.ensure_future(client.km.shutdown_kernel(now=True))
-                for client in self.clients
-            )
+            # Kept in a list, or a task could be collected before it has run. Once: whoever is
+            # stopped together with the program that started it gets the signal twice.
+            if not self.stops:
+                self.stops.extend(
+                    asyncio.ensure_future(client.km.signal_kernel(signal.SIGKILL))
+                    for client in self.clients
+                )
 
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             for number in (signal.SIGINT, signal.SIGTERM):

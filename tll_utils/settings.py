@@ -197,13 +197,6 @@ def choose_networks(
     return Choice(names, pairs if LEAST[number] > 1 else (), reason)
 
 
-def networks_for(
-    notebook: str, settings: Settings, *, available: Callable[[str], bool] = lambda name: True
-) -> tuple[str, ...]:
-    """The networks that a notebook looks at one by one; see `choose_networks`."""
-    return choose_networks(notebook, settings, available=available).networks
-
-
 def _own_networks(
     own: tuple[str, ...], settings: Settings, available: Callable[[str], bool]
 ) -> tuple[tuple[str, ...], str]:

@@ -55,6 +55,15 @@ def test_a_cached_network_is_not_built_again(tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".xml", ".bin"}
 
 
+def test_a_damaged_cache_is_written_anew(tmp_path):
+    pytest.importorskip("openvino")
+    cache = engines.cache_path(tmp_path, KEYS)
+    cache.write_text("half a netw")
+    engine = engines.compile_model(network, KEYS, "openvino", cache=cache)
+    assert engine.call(IMAGES)["b/avg"].shape == (5, 4)
+    assert engines.compile_model(pytest.fail, KEYS, "openvino", cache=cache)
+
+
 def test_a_network_that_cannot_be_converted_runs_in_keras_with_a_word(monkeypatch):
     pytest.importorskip("openvino")
 

@@ -82,18 +82,22 @@ def compile_model(
         engine: As `resolve` returns it.
         cache: Path of an `.xml` file, with a `.bin` file beside it; written if it isn't there.
     """
-    cached = engine != "keras" and cache is not None and cache.is_file()
-    model = None if cached else build()
-    if engine != "keras":
+    if engine == "keras":
+        return _keras(build())
+    if cache is not None and cache.is_file():
         try:
-            return _openvino(model, keys, engine, cache)
-        except TllError:
-            raise
-        except Exception as error:  # whatever an operation that it cannot convert raises
-            reason = str(error).strip().partition("\n")[0]
-            text = f"OpenVINO cannot take this network ({reason}); Keras does."
-            warnings.warn(text, stacklevel=2)
-    return _keras(model or build())
+            return _openvino(None, keys, engine, cache)
+        except Exception:  # damaged, or of another version: written anew
+            cache.unlink()
+    model = build()
+    try:
+        return _openvino(model, keys, engine, cache)
+    except TllError:
+        raise
+    except Exception as error:  # whatever an operation that it cannot convert raises
+        reason = str(error).strip().partition("\n")[0]
+        warnings.warn(f"OpenVINO cannot take this network ({reason}); Keras does.", stacklevel=2)
+        return _keras(model)
 
 
 def cache_path(folder: Path, keys: Sequence[str]) -> Path:
