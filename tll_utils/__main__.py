@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("dir", type=Path)
     check.add_argument("--json", action="store_true", help="print the report as JSON")
 
+    _add_get(commands)
+
     validate = commands.add_parser("validate", help="is this a submission Kaggle will take?")
     validate.set_defaults(command=_validate)
     validate.add_argument("file", type=Path)
@@ -110,6 +112,19 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     run.add_argument("--jobs", type=_positive, help="notebooks at a time; by cores and memory")
     run.add_argument("--fresh", action="store_true", help="run unchanged notebooks, too")
+
+
+def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    data = commands.add_parser("data", help="fetch the original release: data get")
+    get = data.add_subparsers(required=True, metavar="get").add_parser(
+        "get",
+        help="download the original release",
+        description="Downloads the original release of Rosenfeld et al. (2018), two zip files. The "
+        "course edition lies behind a login: join its Kaggle competition in a browser, download "
+        "the zip there, and unpack it as data/README.md shows.",
+    )
+    get.set_defaults(command=_get)
+    get.add_argument("dir", type=Path, nargs="?", default=Path("tll"))
 
 
 def _positive(text: str) -> int:
@@ -203,6 +218,15 @@ def _sample(options: argparse.Namespace) -> int:
         options.dir, num_pairs=options.pairs, num_queries=options.queries, seed=options.seed
     )
     print(f"{options.dir}: {options.pairs} pairs and {options.queries} queries drawn")
+    return 0
+
+
+def _get(options: argparse.Namespace) -> int:
+    from tll_utils.data import download
+
+    for path in download.get_release(options.dir):
+        print(path)
+    _say(f"To use it: TLL_DATA_DIR={options.dir} tll run --profile cpu")
     return 0
 
 
