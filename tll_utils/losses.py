@@ -127,6 +127,11 @@ class ContrastiveLoss(_MarginLoss):
 
     Reference:
         Hadsell et al., 2006, Dimensionality reduction by learning an invariant mapping, eq. 4.
+
+    Example:
+        >>> loss = ContrastiveLoss(margin=1.0)
+        >>> float(loss([1], [0.5])), float(loss([0], [0.5]))  # a match, and none, 0.5 apart
+        (0.125, 0.125)
     """
 
     def __init__(self, *, margin: float = 0.5, name: str = "contrastive", **kwargs: Any) -> None:
@@ -156,6 +161,11 @@ class HingeDistanceLoss(_MarginLoss):
 
     Raises:
         ValueError: If `margin` is not positive and finite.
+
+    Example:
+        >>> loss = HingeDistanceLoss(margin=1.0)
+        >>> float(loss([1], [0.25])), float(loss([0], [0.25]))  # a match, and none, 0.25 apart
+        (1.25, 0.75)
     """
 
     def __init__(self, *, margin: float = 1.0, name: str = "hinge_distance", **kwargs: Any) -> None:
@@ -189,6 +199,12 @@ class TripletLoss(_MarginLoss):
 
     Reference:
         Schroff et al., 2015, FaceNet, eq. 2.
+
+    Example:
+        >>> loss = TripletLoss(margin=0.5)
+        >>> anchor, positive, negative = [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]
+        >>> float(loss([0], [[anchor, positive, negative]]))
+        2.5
     """
 
     def __init__(
@@ -231,6 +247,12 @@ class InBatchSoftmaxLoss(_TemperatureLoss):
 
     Reference:
         Sohn, 2016, N-pair loss; van den Oord et al., 2018, InfoNCE; Radford et al., 2021, CLIP.
+
+    Example:
+        >>> loss = InBatchSoftmaxLoss(temperature=1.0)
+        >>> one = [[1.0, 0.0], [1.0, 0.0]]  # two equal pairs: a guess between two
+        >>> round(float(loss([0, 0], [one, one])), 4)
+        0.6931
     """
 
     over_batch = True
@@ -263,6 +285,11 @@ class CandidateHingeLoss(_MarginLoss):
 
     Raises:
         ValueError: If `margin` is not positive and finite.
+
+    Example:
+        >>> loss = CandidateHingeLoss(margin=1.0)
+        >>> round(float(loss([0], [[0.5, 0.25, 0.75]])), 4)
+        1.25
     """
 
     def __init__(
@@ -293,6 +320,11 @@ class CandidateSoftmaxLoss(_TemperatureLoss):
 
     Raises:
         ValueError: If `temperature` is not positive and finite.
+
+    Example:
+        >>> loss = CandidateSoftmaxLoss(temperature=1.0)
+        >>> round(float(loss([0], [[0.0, 0.0]])), 4)
+        0.6931
     """
 
     def __init__(

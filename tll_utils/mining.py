@@ -68,6 +68,11 @@ def hardest_of_random(
 
     Raises:
         ValueError: If some left has fewer rights outside its group than are kept.
+
+    Example:
+        >>> lefts = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
+        >>> hardest_of_random(lefts, lefts, groups=np.arange(3)).tolist()
+        [[2], [2], [0]]
     """
     distance = squared_distances(anchors, positives)
     allowed = _allowed(groups, num_hardest)

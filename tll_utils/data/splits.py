@@ -24,6 +24,11 @@ def assign_folds(groups: np.ndarray, *, num_folds: int, seed: int) -> np.ndarray
 
     Raises:
         DataError: If there are fewer groups than folds, or fewer than two folds.
+
+    Example:
+        >>> folds = assign_folds(np.array([0, 0, 1, 2]), num_folds=2, seed=0)
+        >>> bool(folds[0] == folds[1]), np.bincount(folds)
+        (True, array([2, 2]))
     """
     labels, sizes = np.unique(groups, return_counts=True)
     if not 2 <= num_folds <= len(labels):
@@ -89,6 +94,11 @@ def draw_candidates(
 
     Raises:
         DataError: If a fold holds too few other pairs for a list of m.
+
+    Example:
+        >>> candidates, true_place = draw_candidates(np.zeros(5, int), m=3, seed=0)
+        >>> candidates[np.arange(5), true_place]
+        array([0, 1, 2, 3, 4])
     """
     folds = np.asarray(folds)
     groups = np.arange(len(folds)) if groups is None else np.asarray(groups)

@@ -228,6 +228,10 @@ def grayscale(images: np.ndarray) -> np.ndarray:
 
     Returns:
         `(..., 1)` of the same dtype, in [0, 255].
+
+    Example:
+        >>> grayscale(np.array([[[[255, 255, 255], [255, 0, 0]]]], np.uint8)).squeeze().tolist()
+        [255, 76]
     """
     images = np.asarray(images)
     luma = (images @ LUMA)[..., None]

@@ -30,6 +30,11 @@ def wilson_interval(hits: np.ndarray, *, confidence: float = 0.95) -> tuple[floa
 
     Reference:
         Wilson, 1927, Probable inference, the law of succession, and statistical inference.
+
+    Example:
+        >>> low, high = wilson_interval([True] * 8 + [False] * 2)
+        >>> round(low, 3), round(high, 3)
+        (0.49, 0.943)
     """
     hits = np.asarray(hits, bool)
     if not hits.size:
@@ -71,6 +76,11 @@ def paired_comparison(
 
     Reference:
         McNemar, 1947; Efron, 1979.
+
+    Example:
+        >>> found = paired_comparison([True, True, True, False], [False, False, False, False])
+        >>> found.difference, found.p_value
+        (0.75, 0.25)
     """
     a, b = np.asarray(hits_a, bool), np.asarray(hits_b, bool)
     if a.shape != b.shape or not a.size:
@@ -93,7 +103,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     of all such tables.
 
     Example:
-        `holm([0.01, 0.04, 0.03])` → `[0.03, 0.06, 0.06]`
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
 
     Reference:
         Holm, 1979, A simple sequentially rejective multiple test procedure.
@@ -108,7 +119,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def format_p(p_value: float) -> str:
-    """Writes a p-value with four decimals, `0.0123`; below them `< .0001`, as none is zero."""
+    """Writes a p-value with four decimals, `0.0123`; below them `< .0001`, as none is zero.
+
+    Example:
+        >>> format_p(0.01234), format_p(0.0)
+        ('0.0123', '< .0001')
+    """
     return "< .0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 

@@ -45,13 +45,23 @@ S = TypeVar("S", bound=SystemScores)
 
 
 def rank_scores(scores: np.ndarray) -> np.ndarray:
-    """Replaces each score by its place in the row: worst 0, best 1, ties share their mean."""
+    """Replaces each score by its place in the row: worst 0, best 1, ties share their mean.
+
+    Example:
+        >>> rank_scores(np.array([[0.1, 0.7, 0.3], [0.5, 0.5, 0.9]])).tolist()
+        [[0.0, 1.0, 0.5], [0.25, 0.25, 1.0]]
+    """
     num_candidates = scores.shape[1]
     return (scipy.stats.rankdata(scores, axis=1) - 1) / max(num_candidates - 1, 1)
 
 
 def z_scores(scores: np.ndarray) -> np.ndarray:
-    """Brings each row to mean 0 and standard deviation 1; a constant row becomes 0."""
+    """Brings each row to mean 0 and standard deviation 1; a constant row becomes 0.
+
+    Example:
+        >>> z_scores(np.array([[1.0, 3.0], [2.0, 2.0]])).tolist()
+        [[-1.0, 1.0], [0.0, 0.0]]
+    """
     scores = np.asarray(scores, np.float64)
     centered = scores - scores.mean(axis=1, keepdims=True)
     spread = centered.std(axis=1, keepdims=True)

@@ -56,6 +56,12 @@ def one_to_one(
 
     Reference:
         Sinkhorn and Knopp, 1967; Kuhn, 1955, The Hungarian method.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.8, 0.0], [0.9, 0.1, 0.0]])  # the second has no other
+        >>> lists = np.array([[0, 1, 2], [0, 1, 2]])
+        >>> one_to_one(scores, lists, min_queries=2).scores.argmax(axis=1)
+        array([1, 0])
     """
     scores, candidates = np.asarray(scores, np.float64), np.asarray(candidates)
     if scores.shape != candidates.shape or scores.ndim != 2:

@@ -14,7 +14,12 @@ _BLOCK_ROWS, _BLOCK_NUMBERS = 256, 2**24
 
 
 def unit_norm(vectors: np.ndarray) -> np.ndarray:
-    """Scales each row to length 1; a zero row stays zero. `(n, d)` float → `(n, d)` float32."""
+    """Scales each row to length 1; a zero row stays zero. `(n, d)` float → `(n, d)` float32.
+
+    Example:
+        >>> unit_norm(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
     vectors = np.asarray(vectors, np.float32)
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(norms, 1e-12)
@@ -99,6 +104,10 @@ def ranks(scores: np.ndarray, true_place: np.ndarray) -> np.ndarray:
 
     Returns:
         Int `(queries,)` in 1…candidates.
+
+    Example:
+        >>> ranks(np.array([[0.2, 0.9, 0.5], [0.7, 0.7, 0.1]]), np.array([2, 0]))
+        array([2, 2])
     """
     scores, true_place = checked(scores, true_place)
     true_score = np.take_along_axis(scores, true_place[:, None], axis=1)
@@ -106,7 +115,12 @@ def ranks(scores: np.ndarray, true_place: np.ndarray) -> np.ndarray:
 
 
 def top_k_hits(scores: np.ndarray, true_place: np.ndarray, k: int = 2) -> np.ndarray:
-    """Marks the queries whose true match ranks in the top `k`; ties count against. Bool."""
+    """Marks the queries whose true match ranks in the top `k`; ties count against. Bool.
+
+    Example:
+        >>> top_k_hits(np.array([[0.2, 0.9, 0.5], [0.7, 0.7, 0.7]]), np.array([2, 0]))
+        array([ True, False])
+    """
     return ranks(scores, true_place) <= k
 
 
@@ -127,7 +141,12 @@ def top_k_accuracy(scores: np.ndarray, true_place: np.ndarray, k: int = 2) -> fl
 
 
 def chance(k: int, m: int) -> float:
-    """Top-k accuracy of random scores over `m` candidates."""
+    """Top-k accuracy of random scores over `m` candidates.
+
+    Example:
+        >>> chance(2, 20)
+        0.1
+    """
     return min(k / m, 1.0)
 
 
