@@ -1,9 +1,9 @@
-# make run · test · lint · bench · smoke · notebooks · test-page · test-wheel · test-colab · test-jax
+# make run · test · lint · bench · smoke · notebooks · test-page · docs · test-wheel · test-colab · test-jax
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test lint bench smoke notebooks test-page test-wheel test-colab test-jax
+.PHONY: run test lint bench smoke notebooks test-page docs test-wheel test-colab test-jax
 
 # Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
 run: .venv/installed
@@ -56,6 +56,11 @@ notebooks: .venv/installed
 test-page: .venv/installed
 	$(BIN)/pip install --quiet -e '.[page]' -c constraints.txt
 	$(BIN)/python -m pytest -rs tests/tools/test_page.py
+
+# Pages, notebooks and the API as a site that opens from disk: build/docs/index.html
+docs: .venv/installed
+	$(BIN)/pip install --quiet -e '.[docs]' -c constraints.txt
+	$(BIN)/python .ci/docs build/docs
 
 # Minutes each, and a download of the libraries: not part of make test.
 test-wheel:

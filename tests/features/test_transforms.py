@@ -188,3 +188,10 @@ def test_transforms_survive_saving_and_stay_exact_under_any_policy(tmp_path, pol
     chain.save(tmp_path / "chain.keras")
     again = tll.load_model(tmp_path / "chain.keras")
     np.testing.assert_allclose(features.encode(again, left), before, atol=1e-6)
+
+
+def test_closed_forms_are_those_fitted_one_by_one():
+    left, right = pairs_with_a_nuisance()
+    for shrinkage, several in transforms.closed_forms(left, right, [0.3, 0.9]).items():
+        one = transforms.closed_form(left, right, shrinkage)
+        np.testing.assert_array_equal(several(left), one(left))

@@ -82,16 +82,7 @@ def within_pair_whitening(
         Mikolajczyk and Matas, 2007, Improving descriptors by optimal linear projection; the
         shrinkage is Ledoit and Wolf's, 2004.
     """
-    if not 0 < shrinkage <= 1:
-        raise ValueError(f"`shrinkage` must be in (0, 1]. Received: shrinkage={shrinkage}")
-    left, right = np.asarray(left, np.float32), np.asarray(right, np.float32)
-    difference = (left - right) / np.float32(np.sqrt(len(left)))
-    variances, basis = _spectrum(difference)
-    floor = shrinkage * max(float((difference**2).sum()) / left.shape[1], 1e-12)
-    gains = ((1 - shrinkage) * variances + floor) ** -0.5
-    mean = (left.mean(axis=0) + right.mean(axis=0)) / 2
-    layer = layers.Whitening(len(variances))
-    return _built(layer, left.shape[1], [mean, basis, gains, floor**-0.5])
+    return _whitenings(left, right, [shrinkage])[0]
 
 
 def closed_form(left: np.ndarray, right: np.ndarray, shrinkage: float = 0.9) -> keras.Sequential:
@@ -101,9 +92,37 @@ def closed_form(left: np.ndarray, right: np.ndarray, shrinkage: float = 0.9) -> 
         left, right: Float `(pairs, d)`.
         shrinkage: As in `within_pair_whitening`.
     """
+    return closed_forms(left, right, [shrinkage])[shrinkage]
+
+
+def closed_forms(
+    left: np.ndarray, right: np.ndarray, shrinkages: Sequence[float]
+) -> dict[float, keras.Sequential]:
+    """What `closed_form` fits, for several shrinkages at the price of one decomposition."""
     standardise = standardiser(left, right)
     left, right = (np.asarray(standardise(side)) for side in (left, right))
-    return chain(standardise, within_pair_whitening(left, right, shrinkage=shrinkage))
+    whitenings = _whitenings(left, right, shrinkages)
+    return {s: chain(standardise, w) for s, w in zip(shrinkages, whitenings, strict=True)}
+
+
+def _whitenings(
+    left: np.ndarray, right: np.ndarray, shrinkages: Sequence[float]
+) -> list[layers.Whitening]:
+    for shrinkage in shrinkages:
+        if not 0 < shrinkage <= 1:
+            raise ValueError(f"`shrinkage` must be in (0, 1]. Received: shrinkage={shrinkage}")
+    left, right = np.asarray(left, np.float32), np.asarray(right, np.float32)
+    difference = (left - right) / np.float32(np.sqrt(len(left)))
+    variances, basis = _spectrum(difference)
+    mean_variance = max(float((difference**2).sum()) / left.shape[1], 1e-12)
+    mean = (left.mean(axis=0) + right.mean(axis=0)) / 2
+    fitted = []
+    for shrinkage in shrinkages:
+        floor = shrinkage * mean_variance
+        gains = ((1 - shrinkage) * variances + floor) ** -0.5
+        weights = [mean, basis, gains, floor**-0.5]
+        fitted.append(_built(layers.Whitening(len(variances)), left.shape[1], weights))
+    return fitted
 
 
 def whiten_cells(
