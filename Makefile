@@ -49,6 +49,7 @@ smoke: .venv/installed
 notebooks: export TLL_DATA_DIR =
 notebooks: export TLL_BACKBONES =
 notebooks: .venv/installed
+	rm -rf build/notebooks  # else they say what an earlier version left behind
 	$(BIN)/python -m tll_utils run --profile quick --seed 0 --out build/notebooks
 	cp build/notebooks/notebooks/*.ipynb notebooks/
 
