@@ -111,8 +111,8 @@ def _changes() -> Sequence[Callable[[float], Any]]:
 
     def equalize(strength: float) -> Any:
         layer = layers.Equalization(**levels)
-        layer.auto_vectorize = False  # histograms cannot be taken of all images at once: it warns
-        return layer
+        # It warns that it cannot take histograms of all images at once.
+        return lambda images: np.stack([layer(image) for image in images])
 
     def solarize(strength: float) -> Any:
         # Adding more than 110 leaves hardly anything of the picture.
