@@ -1,9 +1,11 @@
-# make run · test · lint · bench · smoke · notebooks · test-page · docs · test-wheel · test-colab · test-jax
+# make run · test · lint · bench · smoke · notebooks · docs
+#      test-page · test-wheel · test-colab · test-jax · test-seeds
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test lint bench smoke notebooks test-page docs test-wheel test-colab test-jax
+.PHONY: run test lint bench smoke notebooks docs
+.PHONY: test-page test-wheel test-colab test-jax test-seeds
 
 # Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
 run: .venv/installed
@@ -69,6 +71,14 @@ test-wheel:
 
 test-colab:
 	PYTHON=$(PYTHON) .ci/test-versions colab
+
+# Another seed, and the solutions of the exercises: does every sentence follow the numbers?
+test-seeds: export TLL_DATA_DIR =
+test-seeds: export TLL_BACKBONES =
+test-seeds: export TLL_SEEDS =
+test-seeds: .venv/installed
+	rm -rf build/seed1
+	$(BIN)/python .ci/test-seeds build/seed1
 
 # Keras on JAX where TensorFlow is not installed; models go from each to the other.
 test-jax:

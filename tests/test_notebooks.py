@@ -1,6 +1,9 @@
 """The committed notebooks: executed, short-celled, in the house's form. nbval runs them."""
 
+import ast
+import builtins
 import re
+import runpy
 from pathlib import Path
 
 import nbformat
@@ -102,14 +105,50 @@ def test_notebook_shows_no_path_of_one_machine(notebook):
         assert not re.search(r"/(home|Users|root|work|tmp|content)/", text), text
 
 
-def test_notebook_figures_have_a_text_alternative_and_are_shown_once(notebook):
+@pytest.mark.parametrize("mime_type", ["image/png", "image/jpeg"])
+def test_notebook_figures_have_a_text_alternative_and_are_shown_once(notebook, mime_type):
     for cell in code_cells(notebook):
-        figures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
-        images = [figure.data["image/png"] for figure in figures]
+        figures = [o for o in cell.outputs if mime_type in o.get("data", {})]
+        images = [figure.data[mime_type] for figure in figures]
         assert len(images) == len(set(images)), "the same figure twice under one cell"
         for figure in figures:
             described = figure.data.get("text/plain", "")
             assert len(described) > 20 and "<Figure" not in described, cell.source
+            assert figure.metadata[mime_type]["alt"] == described
+
+
+def test_notebook_tables_have_at_most_fifteen_rows(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            body = output.get("data", {}).get("text/html", "").partition("<tbody>")[2]
+            assert body.count("<tr>") <= 15, cell.source
+
+
+def names_in(code):
+    """The names that code binds, and those that it reads, wherever in it."""
+    nodes = list(ast.walk(ast.parse(re.sub(r"^( *)%.*$", r"\1pass", code, flags=re.M))))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef):
+            bound.add(node.name)
+        if isinstance(node, ast.arg):
+            bound.add(node.arg)
+        if isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).partition(".")[0])
+    return bound, {name.id for name in names if isinstance(name.ctx, ast.Load)}
+
+
+def test_notebook_exercises_have_a_hint_and_a_solution_that_fits_the_page(path, notebook):
+    text = prose(notebook)
+    assert text.count("<summary>Hint</summary>") >= 2
+    script = runpy.run_path(str(path.parents[1] / ".ci" / "test-seeds"))
+    solutions = script["SOLUTION"].findall(text)
+    assert len(solutions) == text.count("<summary>Solution</summary>") >= 2
+    known = set(dir(builtins)).union(*(names_in(cell.source)[0] for cell in code_cells(notebook)))
+    for solution in solutions:
+        bound, read = names_in(solution)
+        assert not read - bound - known, solution
 
 
 def test_notebook_is_light_enough_to_load(path):

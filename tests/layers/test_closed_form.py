@@ -1,4 +1,4 @@
-"""Signed root, standardising and whitening: the numbers, in every precision."""
+"""Signed root, standardizing and whitening: the numbers, in every precision."""
 
 import keras
 import numpy as np

@@ -11,7 +11,7 @@ from tll_utils import scoring
 
 
 def test_wilson_interval_by_hand():
-    # p = .5, n = 4, z = 1.96: centre .5, half-width z/(1+z²/n) · sqrt(p(1−p)/n + z²/4n²) = .34996
+    # p = .5, n = 4, z = 1.96: center .5, half-width z/(1+z²/n) · sqrt(p(1−p)/n + z²/4n²) = .34996
     low, high = scoring.wilson_interval(np.array([True, True, False, False]))
     assert (low, high) == (pytest.approx(0.15004, abs=1e-4), pytest.approx(0.84996, abs=1e-4))
 

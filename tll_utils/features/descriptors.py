@@ -77,7 +77,7 @@ def hog(
         cell: Side of a cell, in pixels of the resized picture.
 
     Returns:
-        `(n, d)`; blocks of 2 × 2 cells, each normalised.
+        `(n, d)`; blocks of 2 × 2 cells, each normalized.
 
     Reference:
         Dalal and Triggs, 2005, Histograms of oriented gradients for human detection.

@@ -88,9 +88,10 @@ def loss_and_metric_curves(
         top = history[metric][best[name] - 1]
         right.plot(best[name], top, look.marker, color=look.color,
                    markersize=look.markersize + 6, zorder=5)  # fmt: skip
-        right.annotate(style.share(top), (best[name], top), xytext=(0, 11),
-                       textcoords="offset points", ha="center", fontweight="bold",
-                       fontsize=style.SMALL, color=look.color, zorder=6)  # fmt: skip
+        if len(names) <= 2:  # more would lie on each other; then the legend says the number
+            right.annotate(style.share(top), (best[name], top), xytext=(0, 11),
+                           textcoords="offset points", ha="center", fontweight="bold",
+                           fontsize=style.SMALL, color=look.color, zorder=6)  # fmt: skip
     metrics = [value for history in histories.values() for value in history[metric]]
     style.epoch_axis(right, max(len(history[metric]) for history in histories.values()))
     right.set_ylabel(metric_label)
@@ -98,11 +99,13 @@ def loss_and_metric_curves(
     right.set_ylim(0, max([*metrics, chance or 0]) * 1.18)
     if chance is not None:
         right.axhline(chance, color=style.CHANCE_COLOR, linestyle=":")
-    _run_legend(figure, names, histories, guessing=chance is not None, kept=True)
+    shares = [style.share(history[metric][best[name] - 1]) for name, history in histories.items()]
+    labels = names if len(names) <= 2 else list(map("{}: {}".format, names, shares))
+    _run_legend(figure, labels, histories, guessing=chance is not None, kept=True)
     words = [
         f"{_fall(name, history)}; {metric_label} {style.share(history[metric][0])} in epoch 1, "
-        f"{style.share(history[metric][best[name] - 1])} in epoch {best[name]}, which is kept"
-        for name, history in histories.items()
+        f"{share} in epoch {best[name]}, which is kept"
+        for (name, history), share in zip(histories.items(), shares, strict=True)
     ]
     default = "Best on validation: " + ", ".join(f"{n} in epoch {best[n]}" for n in names)
     return finish(figure, title or default, f"Loss and metric: {style.listing(words)}.")

@@ -66,7 +66,7 @@ def image_mosaic(
         images: Each (h, w) or (h, w, 3) in [0, 255].
         title: What to see.
         titles: One per image.
-        marked: Places of images that are framed and labelled with `mark`.
+        marked: Places of images that are framed and labeled with `mark`.
     """
     _check_count(images)
     titles = _titles(titles, len(images))
@@ -128,7 +128,7 @@ def candidate_rows(
 ) -> Picture:
     """Shows queries leftmost, then their candidates by score, titled `rank · score`.
 
-    The match is framed and labelled. Where it ranks below what is shown, it takes the last
+    The match is framed and labeled. Where it ranks below what is shown, it takes the last
     place of the row, under its own rank. Ties count against the match.
 
     Args:

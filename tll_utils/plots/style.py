@@ -212,6 +212,8 @@ def legend_below(figure: Figure, handles: Sequence[Any] = (), labels: Sequence[s
     # Inches that each entry takes: its letters, the handle and the gap.
     entries = [max(map(len, label.split("\n"))) * 0.56 * SMALL / 72 + 0.85 for label in labels]
     columns = len(labels) if sum(entries) <= width else max(1, int(width / max(entries)))
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + max(0, rows - 2) * 1.6 * SMALL / 72)
     figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
 

@@ -19,9 +19,9 @@ def test_rgb_reads_hex_names():
 
 
 def test_shade_goes_to_black_and_to_white():
-    grey = np.full(3, 0.5, np.float32)
-    np.testing.assert_allclose(parts.shade(grey, -0.5), [0.25] * 3)
-    np.testing.assert_allclose(parts.shade(grey, 0.5), [0.75] * 3)
+    gray = np.full(3, 0.5, np.float32)
+    np.testing.assert_allclose(parts.shade(gray, -0.5), [0.25] * 3)
+    np.testing.assert_allclose(parts.shade(gray, 0.5), [0.75] * 3)
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -50,8 +50,8 @@ def test_shape_pairs_share_their_profile():
 
     def profile(side):
         points = max((p.points for p in side if len(p.points) == 82), key=np.ptp)
-        centred = points - points.mean(0)
-        return centred / np.linalg.norm(centred)
+        centered = points - points.mean(0)
+        return centered / np.linalg.norm(centered)
 
     for seed in range(10):
         left, right = (profile(side) for side in scene("shape", seed))

@@ -1,15 +1,15 @@
 """Draws a synthetic data set in the course layout: pairs that look alike in one of five ways.
 
-Left pictures are modelled and lit like photographs of clay figures; right pictures are drawn:
+Left pictures are modeled and lit like photographs of clay figures; right pictures are drawn:
 flat, inked, in crayon or in pencil. A pair shares one thing only, its *kind* of likeness
 
-    colour       a palette                     a harbour town / a bird
+    colour       a palette                     a harbor town  / a bird
     shape        a profile                     a vase / a creature
     texture      a pattern                     a fish / a mitten
     pose         the angles of the limbs       a dancer / a gingerbread man
     expression   eyes, brows, mouth, tilt      a person / a cat
 
-while everything else (subject, colours, place, size, backdrop) is drawn for each side alone.
+while everything else (subject, colors, place, size, backdrop) is drawn for each side alone.
 `subjects` builds a picture from `parts`, `rendering` gives it its manner.
 
 How hard it is: top-2 among 20 candidates on 300 of 1200 pairs, the other 900 for fitting, chance

@@ -93,7 +93,7 @@ def _soften(mask: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def photograph(parts: Sequence[Part], palette: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lights the parts as if modelled in clay and photographed; uint8 (height, width, 3)."""
+    """Lights the parts as if modeled in clay and photographed; uint8 (height, width, 3)."""
     sun = rng.uniform(-0.9, 0.9)
     towards = np.array([np.sin(sun), -np.cos(sun)], np.float32)
     fall = np.array([[1, 0, -4 * towards[0]], [0, 1, -4 * towards[1]]], np.float32)
