@@ -62,6 +62,7 @@ class Scores:
         seconds: What fitting and scoring took, from stored features or loaded images.
         scorers: What was fitted, one per fold; empty for frozen features and combinations.
         front: How an image becomes what the scorers take; see `features.fronts`.
+        views: What was scored, so that `record` can note which cells agreed.
     """
 
     oof: np.ndarray
@@ -70,3 +71,4 @@ class Scores:
     seconds: float = 0.0
     scorers: tuple[Any, ...] = ()
     front: Any = None
+    views: Any = None

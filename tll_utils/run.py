@@ -169,7 +169,7 @@ class Run:
             scorers.append(scorer)
         rows = np.flatnonzero(np.isin(self.protocol.folds, chosen))
         seconds = time.monotonic() - start
-        return Scores(oof, test, rows, seconds, tuple(scorers), views.front)
+        return Scores(oof, test, rows, seconds, tuple(scorers), views.front, views)
 
     def hits(self, scores: Scores, k: int = 2, *, rows: np.ndarray | None = None) -> np.ndarray:
         """Marks the scored pairs whose match ranks in the top `k`. Bool, one per row.
@@ -353,6 +353,7 @@ class Run:
         with files.replacing(self._scores_path(system)) as draft:
             kept = {name: getattr(scores, name) for name in ("oof", "test", "rows", "seconds")}
             kept |= {"candidates": self.protocol.candidates}
+            kept |= scoring.agreeing_cells(scores, self.protocol.folds, kept["candidates"])
             np.savez_compressed(draft, **kept, candidate_index=self.dataset.candidate_index)
 
 

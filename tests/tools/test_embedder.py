@@ -7,6 +7,7 @@ import pytest
 import tll_utils as tll
 from tll_utils import data, images, layers
 from tll_utils.errors import DataError, TllError
+from tll_utils.tools import embedder
 from tll_utils.tools.embedder import Embedder
 
 
@@ -42,6 +43,52 @@ def test_embed_of_a_frozen_network_is_what_the_features_are(sample_dir, tmp_path
         progress=False,
     )[key]  # fmt: skip
     np.testing.assert_allclose(found, tll.scoring.unit_norm(wanted), atol=1e-4)
+
+
+def test_embed_gives_the_same_with_either_engine(sample_dir, tmp_path, monkeypatch):
+    """Of a model that looks twice, through a network and at gray pixels."""
+    pytest.importorskip("openvino")
+    inputs = keras.Input((None, None, 3))
+    inner = keras.Input((None, None, 3))
+    seen = keras.layers.Conv2D(4, 3, strides=2)(layers.Resize((33, 40))(inner))
+    network = keras.Model(inner, keras.layers.GlobalAveragePooling2D()(seen))
+    gray = layers.Resize((6, 5), gray=True, antialias=True, rounded=True)(inputs)
+    dense = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+    outputs = keras.layers.Concatenate()([network(inputs), dense(gray)])
+    keras.Model(inputs, outputs).save(tmp_path / "two_looks.keras")
+    paths = data.load(sample_dir).left_paths[:10]
+    by_keras = Embedder(tmp_path / "two_looks.keras").embed(paths, show_progress=False)
+    monkeypatch.setattr(embedder, "MANY", 5)
+    monkeypatch.setenv("TLL_ENGINE", "openvino")
+    fast = Embedder(tmp_path / "two_looks.keras")
+    np.testing.assert_allclose(fast.embed(paths, show_progress=False), by_keras, atol=1e-5)
+    assert fast._fastest is not fast._keras
+    model = tll.load_model(tmp_path / "two_looks.keras")
+    own = np.asarray(model(images.decode(paths[0])[None].astype("float32")))[0]
+    np.testing.assert_allclose(by_keras[0], own / np.linalg.norm(own), atol=1e-3)
+
+
+def test_embed_cuts_faces_out_as_the_model_does(sample_dir, tmp_path, monkeypatch):
+    """A made-up face, so that no detector is loaded."""
+    face = np.array([1, 0, 0, 9, 9, 20, 30, 50, 30, 35, 40, 25, 60, 45, 60], np.float32)
+    monkeypatch.setattr(images, "find_faces", lambda pictures: np.stack([face] * len(pictures)))
+    inputs = keras.Input((None, None, 3))
+    cut = layers.AlignFaces((24, 20), share=0.3)([inputs, layers.FindFaces()(inputs)])
+    keras.Model(inputs, keras.layers.Flatten()(cut)).save(tmp_path / "cut.keras")
+    path = data.load(sample_dir).left_paths[0]
+    found = Embedder(tmp_path / "cut.keras").embed([path], show_progress=False)[0]
+    model = tll.load_model(tmp_path / "cut.keras")
+    wanted = np.asarray(model(images.decode(path)[None].astype("float32")))[0]
+    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted), atol=1e-4)
+
+
+def test_embed_with_a_model_that_takes_images_as_they_are(sample_dir, tmp_path):
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "m.keras")
+    path = data.load(sample_dir).left_paths[0]
+    mean = images.decode(path).mean(axis=(0, 1))
+    found = Embedder(tmp_path / "m.keras").embed([path], show_progress=False)[0]
+    np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-4)
 
 
 def test_embed_names_a_file_that_cannot_be_used(saved, tmp_path):

@@ -162,6 +162,36 @@ def test_add_that_is_killed_loses_nothing_that_was_done(tmp_path):
     assert changes.new == 60 - kept and len(index) == 60
 
 
+def test_search_along_a_graph_finds_what_the_exact_one_finds(folder, tmp_path, monkeypatch):
+    pytest.importorskip("usearch")
+    for number in range(40):
+        paint(folder / f"{number}.png", number * 6, 255 - 5 * number, number)
+    index = Index(Brightness(), tmp_path / "a.index")
+    index.add([folder])
+    exact = index.search(folder / "red.png", top=9)
+    monkeypatch.setattr(index_module, "EXACT_UP_TO", 2)
+    found = index.search(folder / "red.png", top=9)
+    assert names(found) == names(exact)
+    assert [m.similarity for m in found] == pytest.approx([m.similarity for m in exact], abs=2e-3)
+    left = index.search(folder / "red.png", without=[folder / "rose.png"])
+    assert len(left) == 20 and "rose.png" not in names(left)
+    (folder / "rose.png").unlink()
+    paint(folder / "carmine.png", 250, 20, 20)
+    index.add([folder])
+    again = Index(Brightness(), tmp_path / "a.index").search(folder / "red.png", top=42)
+    assert again[0].path.endswith("carmine.png") and "rose.png" not in names(again)
+    assert len(again) == 42
+
+
+def test_a_large_index_without_usearch_is_searched_exactly_with_a_word(folder, monkeypatch):
+    index = Index(Brightness())
+    index.add([folder])
+    monkeypatch.setattr(index_module, "EXACT_UP_TO", 2)
+    monkeypatch.setattr(index_module.graph, "is_installed", lambda: False)
+    with pytest.warns(UserWarning, match="search"):
+        assert names(index.search(folder / "red.png")) == ["rose.png", "blue.png"]
+
+
 def test_terms_are_images_with_signs_between_them():
     assert read_terms(["a.jpg", "+", "b.jpg", "-", "c.jpg"]) == [
         (1, "a.jpg"), (1, "b.jpg"), (-1, "c.jpg"),

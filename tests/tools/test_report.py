@@ -33,6 +33,20 @@ def test_report_holds_every_systems_order_and_the_rank_of_the_match(out_dir, dat
     assert sorted(content["game"]) == list(range(24))
 
 
+def test_report_says_which_cells_agree(out_dir, dataset, protocol):
+    path = out_dir / "scores" / "sample_quick_seed0" / "half.npz"
+    stored = dict(np.load(path))
+    why = np.full((24, 12, 21), 255, np.uint8)
+    why[protocol.folds == 0] = [*range(10, 19), 0, 8, 100, 1, 7, 50, 2, 6, 5, 3, 5, 0]
+    np.savez(path, **stored, why=why)
+    found = report.collect(out_dir, dataset)["why"]
+    assert found["system"] == "half"
+    texts = np.array([*found["cells"]]).reshape(24, report.SHOWN + 1, 34)
+    for row, fold in enumerate(protocol.folds):
+        text = "".join(texts[row, 0])
+        assert text == ("1011121314151617180899175026053500" if fold == 0 else " " * 34)
+
+
 def test_report_brings_every_picture_and_names_none_outside(out_dir, dataset):
     page = report.write(out_dir, dataset).read_text(encoding="utf-8")
     content = content_of(page)

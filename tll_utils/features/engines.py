@@ -119,7 +119,7 @@ def suitable_batch_size(network: keras.Model) -> int:
 
 
 def _shapes(network: keras.Model) -> Iterator[tuple[int, ...]]:
-    for operation in network.operations:
+    for operation in getattr(network, "operations", network.layers):
         if isinstance(operation, keras.Model):
             yield from _shapes(operation)
         elif isinstance(operation.output, keras.KerasTensor):

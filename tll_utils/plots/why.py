@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import ConnectionPatch, Rectangle
 
+from tll_utils import scoring
 from tll_utils.plots import style
 from tll_utils.plots.mosaics import show
 from tll_utils.plots.picture import Picture, finish
@@ -48,7 +49,7 @@ def why_match(
     show(right, candidate, title="candidate")
     names = cell_names(side)
     words = []
-    for number, (row, column) in enumerate(_best_pairs(cosines, num_lines)):
+    for number, (row, column) in enumerate(scoring.best_pairs(cosines, num_lines)):
         look = style.series(number)
         starts = _cell(left, query, row, side, cell_size, look, number)
         ends = _cell(right, candidate, column, side, cell_size, look, number)
@@ -157,16 +158,6 @@ def cell_names(side: int) -> list[str]:
         for row in rows
         for column in columns
     ]
-
-
-def _best_pairs(cosines: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Pairs of cells from the best down, each cell used once."""
-    left, pairs = cosines.copy(), []
-    for _ in range(min(count, len(cosines))):
-        row, column = np.unravel_index(np.nanargmax(left), left.shape)
-        pairs.append((int(row), int(column)))
-        left[row], left[:, column] = -np.inf, -np.inf
-    return pairs
 
 
 def _cell(

@@ -19,6 +19,7 @@ from tll_utils.scoring.comparison import (
 )
 from tll_utils.scoring.matching import Matching, one_to_one
 from tll_utils.scoring.ranking import (
+    best_pairs,
     chance,
     cosine_scores,
     euclidean_scores,
@@ -33,10 +34,12 @@ from tll_utils.scoring.ranking import (
 )
 
 if TYPE_CHECKING:
+    from tll_utils.scoring.cells import agreeing_cells
     from tll_utils.scoring.models import can_compose, compose
     from tll_utils.scoring.scorers import Scorer, cosine_of, distance_of, similarity_of
 
 _WITH_KERAS = {
+    "agreeing_cells": "cells",
     "Scorer": "scorers",
     "cosine_of": "scorers",
     "distance_of": "scorers",
@@ -49,6 +52,8 @@ __all__ = [
     "Comparison",
     "Matching",
     "Scorer",
+    "agreeing_cells",
+    "best_pairs",
     "can_compose",
     "chance",
     "comparison_table",

@@ -25,6 +25,29 @@ def unit_norm(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(norms, 1e-12)
 
 
+def best_pairs(cosines: np.ndarray, count: int) -> np.ndarray:
+    """Pairs of a row and a column from the largest value down, each row and column used once.
+
+    Args:
+        cosines: Float `(…, n, n)`.
+        count: How many; at most n.
+
+    Returns:
+        Int `(…, count, 2)`.
+    """
+    left = np.array(cosines, float)
+    num_rows, num_columns = left.shape[-2:]
+    places = np.arange(num_rows)
+    pairs = []
+    for _ in range(min(count, num_rows)):
+        best = left.reshape(*left.shape[:-2], -1).argmax(axis=-1)
+        row, column = np.divmod(best, num_columns)
+        pairs.append(np.stack([row, column], axis=-1))
+        left[places == row[..., None]] = -np.inf
+        left.swapaxes(-1, -2)[places == column[..., None]] = -np.inf
+    return np.stack(pairs, axis=-2)
+
+
 def cosine_scores(queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Cosine of each query with each of its candidates.
 

@@ -5,26 +5,50 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import tll_utils
 from tll_utils import files, images, progress
 from tll_utils.errors import DataError, TllError
+from tll_utils.settings import Settings
 
 if TYPE_CHECKING:
     import keras
+
+    from tll_utils.features import engines
 
 # An image: a file, or RGB in [0, 255] of shape (height, width, 3).
 Picture = str | os.PathLike[str] | np.ndarray
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
-BATCH, AT_ONCE = 16, 256  # images in a forward pass, and between two saves of an index
+BATCH, AT_ONCE = 32, 256  # images that are decoded together, and between two saves of an index
+MANY = 64  # images for which the fastest engine is worth the seconds that it takes to be made
 MAX_BYTES = 2**28  # of an image file
+
+
+class Look(NamedTuple):
+    """What a model first makes of an image: it resizes it, or cuts out its face and resizes that.
+
+    Attributes:
+        size: `(height, width)`.
+        antialias: Whether it is smoothed before.
+        share: As of `images.align_face`; 0 = the whole image.
+    """
+
+    size: tuple[int, int]
+    antialias: bool
+    share: float
+
+    def of(self, image: np.ndarray, face: np.ndarray | None) -> np.ndarray:
+        """The image `(height, width, 3)` as it is seen, float32 `(*size, 3)`."""
+        if face is not None and self.share:
+            image = images.align_face(image, face, share=self.share, size=self.size)
+        return images.resize(image, self.size, antialias=self.antialias)
 
 
 class Embedder:
@@ -80,26 +104,40 @@ class Embedder:
             )
         return model
 
-    @functools.cached_property
-    def _resizing(self) -> tuple[tuple[int, int], bool] | None:
-        """The one `(size, antialias)` to which the model resizes; None if there are several."""
-        found = set(_resizings(self.model))
-        return found.pop() if len(found) == 1 else None
-
     @property
     def size(self) -> tuple[int, int] | None:
-        """`(height, width)` that the model resizes to; None if it has several."""
-        return self._resizing[0] if self._resizing else None
+        """`(height, width)` that the model resizes to; None if it has several, or none."""
+        sizes = {look.size for look in self._looks}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @property
+    def _looks(self) -> list[Look]:
+        return self._parts[0]
 
     @functools.cached_property
-    def _call(self) -> Callable[[np.ndarray], Mapping[str, Any]]:
-        import keras
+    def _parts(self) -> tuple[list[Look], keras.Model]:
+        """What is done to each image, in NumPy, and the network that takes all of that.
 
+        No looks at all mean a network that takes images as they are.
+        """
+        return _taken_apart(self.model)
+
+    @functools.cached_property
+    def _keras(self) -> engines.Engine:
+        return self._compiled("keras")
+
+    @functools.cached_property
+    def _fastest(self) -> engines.Engine:
         from tll_utils.features import engines
 
-        model = self.model
-        named = keras.Model(model.input, {"vector": model.output})
-        return engines.compile_model(lambda: named, ["vector"], "keras").call
+        # Without looks shapes differ from image to image, which suits Keras alone.
+        engine = engines.resolve(Settings.from_environment().engine)
+        return self._compiled(engine) if self._looks and engine != "keras" else self._keras
+
+    def _compiled(self, engine: str) -> engines.Engine:
+        from tll_utils.features import engines
+
+        return engines.compile_model(lambda: self._parts[1], ["vector"], engine)
 
     def embed(self, pictures: Sequence[Picture], *, show_progress: bool = True) -> np.ndarray:
         """Embeds images.
@@ -134,41 +172,53 @@ class Embedder:
         Returns:
             Float32 `(n, d)`, zeros for those that cannot, and what is wrong with these by place.
         """
+        made = len(pictures) >= MANY or "_fastest" in self.__dict__
+        engine = self._fastest if made else self._keras
         vectors = np.zeros((len(pictures), self.model.output_shape[-1]), np.float32)
         problems: dict[int, DataError] = {}
 
         def work(start: int) -> None:
-            prepared = {}
+            decoded = {}
             for place in range(start, min(start + BATCH, len(pictures))):
                 try:
-                    prepared[place] = self._prepared(pictures[place])
+                    decoded[place] = _decoded(pictures[place])
                 except DataError as error:
                     problems[place] = error
+            prepared = dict(zip(decoded, self._prepared([*decoded.values()]), strict=True))
             for _, equal in itertools.groupby(prepared, key=lambda place: prepared[place].shape):
                 places = list(equal)
-                batch = np.stack([prepared[place] for place in places])
-                vectors[places] = np.asarray(self._call(batch)["vector"])
+                for first in range(0, len(places), engine.batch_size):
+                    some = places[first : first + engine.batch_size]
+                    batch = np.stack([prepared[place] for place in some])
+                    vectors[some] = np.asarray(engine.call(batch)["vector"])
 
-        _ = self._call, self._resizing  # made once, before threads ask for them
-        with ThreadPoolExecutor(2) as pool:  # one decodes while the other one multiplies
+        # One decodes while the other one multiplies.
+        with ThreadPoolExecutor(max(2, engine.num_threads)) as pool:
             list(pool.map(work, range(0, len(pictures), BATCH)))
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.maximum(norms, 1e-12), problems
 
-    def _prepared(self, picture: Picture) -> np.ndarray:
-        """An image as the model takes it, resized to where the model's own resizing has no work."""
-        if isinstance(picture, np.ndarray):
-            image = picture
-            if image.ndim != 3 or image.shape[2] != 3:
-                raise DataError(f"Expected RGB (height, width, 3). Received: shape {image.shape}")
-        else:
-            if os.path.isfile(picture) and os.path.getsize(picture) > MAX_BYTES:
-                raise DataError(f"{picture}: a file of more than {MAX_BYTES >> 20} MB.")
-            image = images.decode(picture)
-        if self._resizing is None:
-            return image.astype(np.float32)
-        size, antialias = self._resizing
-        return images.resize(image, size, antialias=antialias)
+    def _prepared(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Images as the network takes them: all looks at each, flat and joined."""
+        if not self._looks:
+            return [picture.astype(np.float32) for picture in pictures]
+        faces: Sequence[np.ndarray | None] = [None] * len(pictures)
+        if any(look.share for look in self._looks):
+            faces = images.find_faces([np.rint(p).clip(0, 255).astype(np.uint8) for p in pictures])
+        return [
+            np.concatenate([look.of(picture, face).ravel() for look in self._looks])
+            for picture, face in zip(pictures, faces, strict=True)
+        ]
+
+
+def _decoded(picture: Picture) -> np.ndarray:
+    if isinstance(picture, np.ndarray):
+        if picture.ndim != 3 or picture.shape[2] != 3:
+            raise DataError(f"Expected RGB (height, width, 3). Received: shape {picture.shape}")
+        return picture
+    if os.path.isfile(picture) and os.path.getsize(picture) > MAX_BYTES:
+        raise DataError(f"{picture}: a file of more than {MAX_BYTES >> 20} MB.")
+    return images.decode(picture)
 
 
 def _frozen(backbone: str, weights: str) -> keras.Model:
@@ -179,13 +229,69 @@ def _frozen(backbone: str, weights: str) -> keras.Model:
     return fronts.build(fronts.Tap(backbone, found, entry.size, False, f"{entry.taps[-1]}/avg"))
 
 
-def _resizings(model: keras.Model) -> Iterator[tuple[tuple[int, int], bool]]:
+class _NeedsImages(Exception):
+    """A network looks at images in another way than by layers of ours."""
+
+
+def _taken_apart(model: keras.Model) -> tuple[list[Look], keras.Model]:
+    """Divides a model where images have been resized; see `Embedder._parts`."""
+    import keras
+
+    looks = list(dict.fromkeys(_looks_of(model)))
+    if looks:
+        sizes = [3 * look.size[0] * look.size[1] for look in looks]
+        flat = keras.Input((sum(sizes),))
+        ends = np.cumsum(sizes).tolist()
+        pieces = {
+            look: keras.ops.reshape(flat[:, end - size : end], (-1, *look.size, 3))
+            for look, size, end in zip(looks, sizes, ends, strict=True)
+        }
+        try:
+            return looks, keras.Model(flat, {"vector": _from_pieces(model, flat, pieces)})
+        except _NeedsImages:
+            pass
+    return [], keras.Model(model.input, {"vector": model.output})
+
+
+def _looks_of(model: keras.Model) -> Iterator[Look]:
+    for layer in model.layers:
+        if (look := _look(layer)) is not None:
+            yield look
+        elif hasattr(layer, "layers"):
+            yield from _looks_of(layer)
+
+
+def _look(layer: keras.Layer) -> Look | None:
     from tll_utils import layers
 
-    for layer in model.layers:
-        if isinstance(layer, layers.Resize):
-            yield layer.size, layer.antialias
-        elif isinstance(layer, layers.AlignFaces):  # looks at the image as it is
-            yield (0, 0), False
-        elif hasattr(layer, "layers"):
-            yield from _resizings(layer)
+    if isinstance(layer, layers.Resize):
+        return Look(layer.size, layer.antialias, 0.0)
+    if isinstance(layer, layers.AlignFaces):
+        return Look(layer.size, False, layer.share)
+    return None
+
+
+def _from_pieces(
+    model: keras.Model, flat: keras.KerasTensor, pieces: dict[Look, keras.KerasTensor]
+) -> keras.KerasTensor:
+    """What a model gives, with its own layers, where `pieces` stand for its looks at an image."""
+    import keras
+
+    from tll_utils import layers
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if not any(one is flat for one in keras.tree.flatten(args)):
+            return layer(*args, **kwargs)
+        if isinstance(layer, layers.FindFaces):
+            return flat  # they have been found
+        if (look := _look(layer)) is not None:
+            changes_more = getattr(layer, "gray", False) or getattr(layer, "rounded", False)
+            return layer(pieces[look]) if changes_more else pieces[look]
+        if hasattr(layer, "operations"):  # a model of layers
+            return _from_pieces(layer, flat, pieces)
+        raise _NeedsImages
+
+    with_pieces = keras.models.clone_model(
+        model, input_tensors=flat, clone_function=lambda layer: layer, call_function=call
+    )
+    return with_pieces.output

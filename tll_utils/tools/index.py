@@ -1,4 +1,4 @@
-"""Look-alikes among one's own pictures: an index of embeddings, searched exactly.
+"""Look-alikes among one's own pictures: an index of embeddings, searched exactly up to a size.
 
 One SQLite file holds a vector per different image, in float16, and the files that show it. What is
 committed survives any kill; nothing in it can run code.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import sqlite3
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +20,12 @@ import numpy as np
 
 from tll_utils import files, progress
 from tll_utils.errors import TllError
+from tll_utils.tools import graph
 from tll_utils.tools.embedder import AT_ONCE, MAX_BYTES, Embedder, Picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 MAX_WIDTH = 1408  # numbers per image: 2.8 KB; wider embeddings are sketched
+EXACT_UP_TO = 200_000  # images; of more, usearch looks at some, if it is installed
 _BLOCK = 8192  # rows that are multiplied at once
 _TABLES = """
     PRAGMA page_size = 65536;
@@ -84,6 +88,7 @@ class Index:
     ) -> None:
         self.path = Path(path) if path is not None else None
         self._cached: tuple[list[str], np.ndarray] | None = None
+        self._graph: graph.Graph | None = None
         with self._explained():
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -248,27 +253,52 @@ class Index:
             skipped.append(os.path.abspath(query))
         vector = query if isinstance(query, np.ndarray) and query.ndim == 1 else None
         vector = self.vector_of(query) if vector is None else vector
-        hashes, matrix = self._vectors()
-        scores = np.concatenate(
-            [np.empty(0, np.float32)]
-            + [
-                matrix[start : start + _BLOCK].astype(np.float32) @ vector
-                for start in range(0, len(matrix), _BLOCK)
-            ]
-        )
         under = tuple(os.path.join(place, "") for place in skipped)
         found: list[Match] = []
-        for row in np.argsort(-scores, kind="stable"):
+        for digest, similarity in self._nearest(vector):
             if len(found) >= top:
                 break
-            shown = self._sql.execute("SELECT path FROM files WHERE hash = ?", (hashes[row],))
+            shown = self._sql.execute("SELECT path FROM files WHERE hash = ?", (digest,))
             paths = [path for (path,) in shown]
             if not isinstance(query, np.ndarray) and skipped[-1] in paths:
                 continue  # the query, and copies of it
             left = [p for p in paths if p not in skipped and not p.startswith(under)]
             if left:
-                found.append(Match(left[0], float(scores[row])))
+                found.append(Match(left[0], similarity))
         return found
+
+    def _nearest(self, vector: np.ndarray) -> Iterator[tuple[str, float]]:
+        """Content hashes and cosines, from the most alike down."""
+        if len(self) > EXACT_UP_TO and graph.is_installed():
+            if self._graph is None:
+                self._graph = self._linked(len(vector))
+            yield from self._graph.nearest(vector)
+            return
+        if len(self) > EXACT_UP_TO:
+            warnings.warn(
+                f"{len(self):,} images are compared one by one, which takes seconds: pip install "
+                '"tll-utils[search]"',
+                stacklevel=3,
+            )
+        hashes, matrix = self._vectors()
+        blocks = range(0, len(matrix), _BLOCK)
+        scores = [matrix[start : start + _BLOCK].astype(np.float32) @ vector for start in blocks]
+        joined = np.concatenate([np.empty(0, np.float32), *scores])
+        for row in np.argsort(-joined, kind="stable"):
+            yield hashes[row], float(joined[row])
+
+    def _linked(self, width: int) -> graph.Graph:
+        """The graph of all vectors, in a file beside the index that names the model, too."""
+        model = hashlib.blake2b(self._noted["fingerprint"].encode(), digest_size=4).hexdigest()
+        path = self.path and self.path.with_name(f"{self.path.name}.{model}.graph")
+        hashes = [name for (name,) in self._sql.execute("SELECT hash FROM vectors ORDER BY rowid")]
+
+        def vectors(places: np.ndarray) -> np.ndarray:
+            wanted = "SELECT vector FROM vectors WHERE hash = ?"
+            blobs = [self._sql.execute(wanted, (hashes[place],)).fetchone()[0] for place in places]
+            return np.frombuffer(b"".join(blobs), np.float16).reshape(-1, width)
+
+        return graph.Graph(hashes, vectors, width, path)
 
     def vector_of(self, picture: Picture) -> np.ndarray:
         """The vector of a picture, float32 `(d,)` of length 1; one that is known is looked up."""
@@ -324,7 +354,7 @@ class Index:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """All of a block is written, or nothing of it."""
-        self._cached = None
+        self._cached = self._graph = None
         with self._explained(), self._sql:
             yield self._sql
 

@@ -28,6 +28,7 @@ from tll_utils.tools import sheet
 
 FILE_NAME, PICTURES = "report.html", "report_pictures"
 MAX_QUERIES = 2000  # in the page; of more, the first ones
+_WHY_WIDTH = 9 * 2 + 4 * 4  # digits per pair of pictures
 SHOWN = 8  # candidates of each system that the page knows in order
 _DIGITS = string.digits + string.ascii_lowercase  # one per place in a candidate list
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -82,6 +83,7 @@ def collect(
     if profile is None or seed is None:
         profile, seed = _latest(out_dir, dataset.name)
     rows = leaderboard.of_run(out_dir, data=dataset.name, profile=profile, seed=seed)
+    rows = sorted(rows, key=lambda row: -row["top_2"])
     folder = out_dir / "scores" / f"{dataset.name}_{profile}_seed{seed}"
     candidates, scores = read_scores(folder, [row["system"] for row in rows], dataset)
     shown = np.arange(min(len(candidates), MAX_QUERIES))
@@ -91,13 +93,15 @@ def collect(
     small = out_dir / PICTURES
     kinds = sample.kinds(dataset.root) if dataset.name == "sample" else {}
     lefts = dataset.pairs["left"].tolist()
+    ordered = {name: _ordered(one[shown], candidates, shown) for name, one in scores.items()}
     return {
         "mode": "report",
         "caption": f"{_what(dataset)}: n = {len(lefts)}, m = {candidates.shape[1]} candidates, "
         f"profile {profile}, seed {seed}",
         "sample": dataset.name == "sample",
-        "systems": [_system(row) for row in sorted(rows, key=lambda row: -row["top_2"])],
-        "ranked": {name: _ranked(one[shown], candidates, shown) for name, one in scores.items()},
+        "systems": [_system(row) for row in rows],
+        "ranked": {name: _ranked(places) for name, places in ordered.items()},
+        "why": _why(folder, ordered, (candidates == shown[:, None]).argmax(axis=1)),
         "queries": [lefts[row] for row in shown],
         "kinds": [kinds.get(lefts[row], "") for row in shown] if kinds else [],
         "candidates": [[place_of[int(one)] for one in row] for row in candidates],
@@ -173,20 +177,49 @@ def _system(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
-def _ranked(scores: np.ndarray, candidates: np.ndarray, rows: np.ndarray) -> str:
-    """Per query, the places of the best `SHOWN` candidates and that of the match, best = 0.
+def _ordered(scores: np.ndarray, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Places in the lists of the best `SHOWN` candidates, then the rank of the match, 0 = best.
 
-    A tie counts against the match. Digits of base 36; blanks where a system has no scores.
+    A tie counts against the match. -1 where a system has no scores.
     """
     is_match = candidates == rows[:, None]
     order = np.lexsort((is_match, -scores), axis=1)
     rank = np.take_along_axis(is_match, order, axis=1).argmax(axis=1)
-    lines = []
-    for row, scored in enumerate(np.isfinite(scores).all(axis=1)):
-        places = [*order[row, :SHOWN], rank[row]]
-        line = "".join(_DIGITS[place] for place in places) if scored else ""
-        lines.append(line.ljust(min(SHOWN, scores.shape[1]) + 1))
-    return "".join(lines)
+    found = np.concatenate([order[:, :SHOWN], rank[:, None]], axis=1)
+    found[~np.isfinite(scores).all(axis=1)] = -1
+    return found
+
+
+def _ranked(ordered: np.ndarray) -> str:
+    """Digits of base 36, a blank for -1."""
+    return "".join((_DIGITS + " ")[place] for place in ordered.ravel())
+
+
+def _why(
+    folder: Path, ordered: dict[str, np.ndarray], true_place: np.ndarray
+) -> dict[str, str] | None:
+    """Which cells agree, of the first system that noted it; see `scoring.agreeing_cells`.
+
+    As digits, for each query its best candidates and the match: two per cosine, one per row and
+    column. Blanks where nothing is known.
+    """
+    for name, places in ordered.items():
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
+            if "why" not in stored:
+                continue
+            shown = np.concatenate([places[:, :-1], true_place[:, None]], axis=1)
+            why = np.take_along_axis(stored["why"][: len(places)], shown[..., None], axis=1)
+        same, lines = why[..., :9], why[..., 9:].reshape(*why.shape[:2], -1, 3)
+        known = (same <= 100).all(axis=2) & (places >= 0)
+        texts = [
+            "".join(f"{min(value, 99):02}" for value in same[at])
+            + "".join(f"{row}{column}{min(value, 99):02}" for row, column, value in lines[at])
+            if known[at]
+            else " " * _WHY_WIDTH
+            for at in np.ndindex(known.shape)
+        ]
+        return {"system": name, "cells": "".join(texts)}
+    return None
 
 
 def _thumbnails(paths: Sequence[Path], folder: Path) -> list[str]:
