@@ -188,7 +188,12 @@ def execute(
         with files.locked(out_dir / "run", wait=False):
             return asyncio.run(build.run(notebooks, jobs))
     except ExceptionGroup as group:  # the first to fail stopped the others
-        raise group.exceptions[0] from None
+        error = group.exceptions[0]
+        raise (KeyboardInterrupt if isinstance(error, _Stopped) else error) from None
+
+
+class _Stopped(Exception):
+    """At a signal; several tasks raise it, and a group collects no `KeyboardInterrupt`."""
 
 
 @dataclasses.dataclass
@@ -272,7 +277,7 @@ class _Build:
             await client.async_execute(env=self.environ)
         except (CellExecutionError, DeadKernelError) as error:
             if self.stops:
-                raise KeyboardInterrupt from None
+                raise _Stopped from None
             what = (
                 f"{error.ename}: {error.evalue}"
                 if isinstance(error, CellExecutionError)

@@ -76,12 +76,22 @@ def find_faces(images: Sequence[np.ndarray]) -> np.ndarray:
             if scale < 1:
                 small = [cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in small]
             with _lock:
-                found = _detector().detect_faces(small, output_type="numpy")
+                found = _detect(small)
             for row in sorted(found, key=lambda row: row[3] * row[4]):  # the largest comes last
                 points = row[6:].reshape(2, 5).T  # the detector gives all x first
                 faces[some[int(row[0])]] = [row[5], *row[1:5], *points.ravel()]
         faces[places, 1:] *= np.tile([width / size[0], height / size[1]], 7) if scale < 1 else 1
     return faces
+
+
+def _detect(images: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    try:
+        return _detector().detect_faces(images, output_type="numpy")
+    except ValueError as error:
+        # Where no image has a candidate, the next network gets none: Keras 3.13 refuses that.
+        if "empty output" in str(error):
+            return []
+        raise
 
 
 def faces_of(

@@ -41,7 +41,7 @@ def export(embedder: Embedder, target: Path, kind: str) -> Path:
     logging.getLogger("tf2onnx").setLevel("ERROR")
     try:
         with files.replacing(target) as draft, quiet.silence():
-            model.export(draft, format=kind, verbose=False)
+            model.export(str(draft), format=kind, verbose=False)
     except ImportError as error:
         raise TllError(f"{kind}: {error}. Install it: pip install 'tll-utils[export]'") from error
     except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
