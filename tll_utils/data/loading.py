@@ -10,7 +10,11 @@ from tll_utils.data.dataset import EXPECTED, Dataset
 from tll_utils.data.release import load_release
 from tll_utils.errors import DataError
 
-SEARCH_DIRS = (Path("/kaggle/input"), Path(__file__).resolve().parents[2] / "data")
+SEARCH_DIRS = (
+    Path("/kaggle/input"),
+    Path("/content/drive/MyDrive"),  # Colab, once the drive is mounted
+    Path(__file__).resolve().parents[2] / "data",
+)
 
 
 def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SEARCH_DIRS) -> Path:
@@ -19,7 +23,8 @@ def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SE
     Args:
         data_dir: The data set, or a folder around it; `None` takes the first that `search_dirs`
             hold.
-        search_dirs: Kaggle's input folder and the project's `data/` unless told otherwise.
+        search_dirs: Kaggle's input folder, a mounted Google Drive and the project's `data/` unless
+            told otherwise.
 
     Raises:
         DataError: If there is no data set, or `data_dir` holds several.
