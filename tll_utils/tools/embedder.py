@@ -202,9 +202,10 @@ class Embedder:
         """Images as the network takes them: all looks at each, flat and joined."""
         if not self._looks:
             return [picture.astype(np.float32) for picture in pictures]
-        faces: Sequence[np.ndarray | None] = [None] * len(pictures)
+        faces: list[np.ndarray | None] = [None] * len(pictures)
         if any(look.share for look in self._looks):
-            faces = images.find_faces([np.rint(p).clip(0, 255).astype(np.uint8) for p in pictures])
+            levels = [np.rint(picture).clip(0, 255).astype(np.uint8) for picture in pictures]
+            faces = [*images.find_faces(levels)]
         return [
             np.concatenate([look.of(picture, face).ravel() for look in self._looks])
             for picture, face in zip(pictures, faces, strict=True)
