@@ -24,7 +24,6 @@ Picture = str | os.PathLike[str] | np.ndarray
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BATCH, AT_ONCE = 16, 256  # images in a forward pass, and between two saves of an index
-MAX_BYTES = 2**28  # of an image file
 
 
 class Embedder:
@@ -162,8 +161,6 @@ class Embedder:
             if image.ndim != 3 or image.shape[2] != 3:
                 raise DataError(f"Expected RGB (height, width, 3). Received: shape {image.shape}")
         else:
-            if os.path.isfile(picture) and os.path.getsize(picture) > MAX_BYTES:
-                raise DataError(f"{picture}: a file of more than {MAX_BYTES >> 20} MB.")
             image = images.decode(picture)
         if self._resizing is None:
             return image.astype(np.float32)
