@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
 from tll_utils import files
@@ -61,14 +62,45 @@ def test_write_json_is_readable_text(tmp_path):
     assert "größe" in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
-def test_sweep_removes_old_drafts_alone(tmp_path):
-    old, fresh, other = (tmp_path / n for n in (".a.1-2.draft.txt", ".b.1-2.draft.npy", "c.txt"))
-    for path in (old, fresh, other):
+def test_sweep_removes_drafts_of_dead_processes_alone(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    mine = files.draft_path(tmp_path / "a.txt")
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{child.pid}-"))
+    elsewhere, ancient = (dead.with_name(f".{n}.0a1b2c3d-7-8.draft.npy") for n in "bc")
+    other = tmp_path / ".mine.draft.txt"
+    for path in (mine, dead, elsewhere, ancient, other):
         path.write_text("")
-    for path in (old, other):
-        os.utime(path, (0, 0))
-    files.sweep(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([fresh, other])
+    folder = dead.with_suffix("")
+    (folder / "inner").mkdir(parents=True)
+    os.utime(ancient, (0, 0))
+    os.utime(mine, (0, 0))  # a clock that was set back, or a long write
+    files.write_text(tmp_path / "any.txt", "")
+    assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere, other, tmp_path / "any.txt"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b"[" * 100_000], ids=["empty", "half", "no UTF-8", "deep"]
+)
+def test_read_json_calls_all_damage_a_value_error(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_read_arrays_takes_numbers_and_refuses_objects_and_bombs(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(3), b=np.array(["x"]))
+    assert files.read_arrays(path)["a"].tolist() == [0, 1, 2]
+    np.savez(path, a=np.array([print], object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        files.read_arrays(path)
+    np.savez_compressed(path, a=np.zeros(10_000))
+    monkeypatch.setattr(files, "MAX_ARRAY_BYTES", 10_000)
+    with pytest.raises(ValueError, match="unpacks to 80"):
+        files.read_arrays(path)
+    with pytest.raises(FileNotFoundError):
+        files.read_arrays(tmp_path / "b.npz")
 
 
 def test_require_writable_leaves_nothing_behind(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -32,6 +33,9 @@ def console() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 fine, 1 refused or failed, 130 stopped."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows what it can
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -43,6 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (TllError, OSError) as error:
         # Errors of ours, and of the disk, are for people; any other is a bug and shows its trace.
         _say(str(error))
+        return 1
+    except MemoryError:
+        _say("The memory is used up. Close other programs, or run fewer things at once (--jobs 1).")
         return 1
 
 
@@ -151,7 +158,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from tll_utils import data, notebooks
 
-    paths = notebooks.find_notebooks([n.strip() for n in options.only.split(",") if n.strip()])
+    paths = notebooks.find_notebooks([n.strip() for n in options.only.split(",") if options.only])
     plan = notebooks.check(config, paths)
     dataset = data.load(plan.data_dir, seed=config.seed)
     _say(str(_inspected(dataset)))

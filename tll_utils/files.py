@@ -1,21 +1,34 @@
-"""Files that are there whole or not at all: write beside, then rename."""
+"""Files that are there whole or not at all: write beside, then rename. Reading is data alone."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import platform
+import re
+import shutil
+import stat
 import threading
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tll_utils.errors import TllError
 
-_DRAFT_SECONDS = 3600  # a draft that has not grown for so long was left by a killed process
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_ARRAY_BYTES = 2**33  # what one file of stored arrays may unpack to
+
+_DRAFT = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-\d+\.draft(\..*)?", re.DOTALL)
+_DRAFT_SECONDS = 24 * 3600  # after so long, another machine's draft was left by a killed process
+_swept: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -30,11 +43,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         TllError: If the folder cannot be written.
     """
     path = Path(path)
-    # The suffix stays last: libraries look at it to choose a format.
-    name = f".{path.stem}.{os.getpid()}-{threading.get_ident()}.draft{path.suffix}"
-    draft = path.with_name(name)
+    draft = draft_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         yield draft
         os.replace(draft, path)
     except OSError as error:
@@ -89,12 +101,81 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no JSON in UTF-8, or nested without end.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads an `.npz` file: numbers and strings, nothing that is unpickled.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is damaged, holds Python objects, or unpacks to more than
+            `MAX_ARRAY_BYTES`.
+    """
+    import numpy as np
+
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > MAX_ARRAY_BYTES:
+                raise ValueError(f"unpacks to {size} bytes")
+            file.seek(0)
+            arrays = dict(np.load(file, allow_pickle=False))
+        if any(not isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is no array")
+        return arrays
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy's header each fail in many ways
+        raise ValueError(f"no whole file of arrays: {error!r}") from error
+
+
+def draft_path(path: str | os.PathLike[str]) -> Path:
+    """Where to write what will become `path`: beside it, and known for this process's own."""
+    path = Path(path)
+    machine = f"{zlib.crc32(platform.node().encode()):08x}"
+    owner = f"{machine}-{os.getpid()}-{threading.get_ident()}"
+    # The suffix stays last: libraries look at it to choose a format.
+    return path.with_name(f".{path.stem}.{owner}.draft{path.suffix}")
+
+
 def sweep(folder: str | os.PathLike[str]) -> None:
-    """Removes the drafts that killed processes left in a folder an hour ago or earlier."""
-    for draft in Path(folder).glob(".*.draft*"):
-        with contextlib.suppress(OSError):
-            if time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
-                draft.unlink()
+    """Removes the drafts that dead processes left in a folder, at its first use by a process."""
+    folder = Path(folder).absolute()
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for draft in folder.glob(".*.draft*"):
+        if _is_abandoned(draft):
+            with contextlib.suppress(OSError):
+                draft.unlink() if not draft.is_dir() else shutil.rmtree(draft)
+
+
+def _is_abandoned(draft: Path) -> bool:
+    found = _DRAFT.fullmatch(draft.name)
+    if not found:
+        return False
+    if os.name == "posix" and draft_path("x").name.startswith(f".x.{found[1]}-"):
+        try:
+            os.kill(int(found[2]), 0)  # asks, sends nothing
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            pass
+        return False
+    with contextlib.suppress(OSError):  # another machine's: only time can tell
+        return time.time() - draft.stat().st_mtime > _DRAFT_SECONDS
+    return False
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:
@@ -103,12 +184,18 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
     Raises:
         TllError: If it cannot be written.
     """
-    probe = Path(folder) / f".writable-{os.getpid()}"
+    probe = draft_path(Path(folder) / "probe")  # after a kill, it is swept as one
     write_text(probe, "")
     probe.unlink(missing_ok=True)
 
 
 def content_hash(path: str | os.PathLike[str]) -> str:
-    """Names a file by its bytes: equal files, equal 32 hex digits."""
+    """Names a file by its bytes: equal files, equal 32 hex digits.
+
+    Raises:
+        OSError: If it cannot be read; a pipe or a device, whose end may never come, is not.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "no file", str(path))
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

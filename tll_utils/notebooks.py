@@ -61,7 +61,7 @@ def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -
             "package anew: its wheel carries them."
         )
     for name in only:
-        if not any(path.stem.startswith(name) for path in found):
+        if not name or not any(path.stem.startswith(name) for path in found):
             known = ", ".join(path.stem for path in found)
             raise NotebookError(f"Unknown notebook. Expected one of {known}. Received: {name!r}")
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
@@ -381,6 +381,6 @@ def _stamp_path(saved: Path) -> Path:
 
 def _stamp(saved: Path) -> Any:
     try:
-        return json.loads(_stamp_path(saved).read_text(encoding="utf-8"))
+        return files.read_json(_stamp_path(saved))
     except (OSError, ValueError):
         return None

@@ -18,7 +18,7 @@ from tll_utils.errors import DataError, TllError
 from tll_utils.features import Views
 from tll_utils.machine import Machine
 from tll_utils.protocol import Protocol, Scores
-from tll_utils.scoring import Scorer, leaderboard, submission
+from tll_utils.scoring import Scorer, leaderboard, stored, submission
 from tll_utils.settings import Choice, Settings, choose_networks, project_dir
 
 NUM_FOLDS = {"quick": 2, "cpu": 4, "full": 4}
@@ -306,19 +306,17 @@ class Run:
         """Reads the scores that `record` stored.
 
         Raises:
-            TllError: If there are none that belong to this data set and protocol.
+            TllError: If there are none that belong to this data set and protocol, or the file is
+                damaged.
         """
         path = self._scores_path(system)
         if not path.is_file():
             raise TllError(f"No scores of {system!r}; run its notebook first.")
-        with np.load(path) as stored:
-            if not (
-                np.array_equal(stored["candidates"], self.protocol.candidates)
-                and np.array_equal(stored["candidate_index"], self.dataset.candidate_index)
-            ):
-                raise TllError(f"The scores of {system!r} belong to another data set or seed.")
-            oof, test, rows = (stored[name] for name in ("oof", "test", "rows"))
-            return Scores(oof, test, rows, float(stored["seconds"]))
+        found = stored.read(path)
+        asked = {"candidates": self.protocol, "candidate_index": self.dataset}
+        if not all(np.array_equal(found[n], getattr(of, n)) for n, of in asked.items()):
+            raise TllError(f"The scores of {system!r} belong to another data set or seed.")
+        return Scores(found["oof"], found["test"], found["rows"], float(found["seconds"]))
 
     def recorded(self) -> list[str]:
         """Names of the systems with scores of this data set and protocol, as in `results.json`."""
@@ -350,11 +348,11 @@ class Run:
         return self.out_dir / "models" / f"{leaderboard.stem(system, self.seed)}.keras"
 
     def _save_scores(self, system: str, scores: Scores) -> None:
-        with files.replacing(self._scores_path(system)) as draft:
-            kept = {name: getattr(scores, name) for name in ("oof", "test", "rows", "seconds")}
-            kept |= {"candidates": self.protocol.candidates}
-            kept |= scoring.agreeing_cells(scores, self.protocol.folds, kept["candidates"])
-            np.savez_compressed(draft, **kept, candidate_index=self.dataset.candidate_index)
+        kept = {name: getattr(scores, name) for name in ("oof", "test", "rows", "seconds")}
+        kept |= {"candidates": self.protocol.candidates}
+        kept |= scoring.agreeing_cells(scores, self.protocol.folds, kept["candidates"])
+        path = self._scores_path(system)
+        stored.write(path, candidate_index=self.dataset.candidate_index, **kept)
 
 
 def start(notebook: str, settings: Settings | None = None) -> Run:

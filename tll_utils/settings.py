@@ -216,13 +216,14 @@ def _own_networks(
 
 
 def _absolute(path: str) -> Path:
-    return project_dir() / Path(path).expanduser()
+    # Not Path.expanduser: it fails for users without a home.
+    return project_dir() / os.path.expanduser(path)
 
 
 def _weights(text: str) -> str:
     if text in ("imagenet", "random"):
         return text
-    if _absolute(text).is_dir():
+    if os.path.isdir(_absolute(text)):  # Path.is_dir fails on a name that is too long
         return str(_absolute(text))
     raise SettingsError(
         "Expected imagenet, random or an existing folder of weight files in TLL_WEIGHTS or "

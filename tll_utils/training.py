@@ -237,12 +237,10 @@ class _State(keras.callbacks.Callback):
         """Takes up what an earlier run left, if it belongs to this training."""
         path = self.path = directory / "training.npz"
         self.fingerprint = fingerprint
-        files.sweep(directory)
         if not path.exists():
             return
         try:
-            with np.load(path) as stored:
-                arrays = dict(stored)
+            arrays = files.read_arrays(path)
             notes = json.loads(str(arrays.pop("notes")))
             before = notes["fingerprint"]
         except Exception as error:  # whatever a damaged file makes of itself
@@ -252,7 +250,16 @@ class _State(keras.callbacks.Callback):
         if differ:
             _say(f"{directory.name}: trained anew, because {', '.join(differ)} changed.")
             return
-        self._restore(notes, arrays)
+        if self._fits(notes, arrays):
+            self._restore(notes, arrays)
+        else:
+            _say(f"{path}: holds other arrays than it says; this training starts anew.")
+
+    def _fits(self, notes: dict, arrays: dict[str, np.ndarray]) -> bool:
+        name = "best" if notes["finished"] else "variable"
+        wanted = self.model.weights if notes["finished"] else _variables(self.model)
+        shapes = [array.shape for array in _numbered(arrays, name)]
+        return shapes == [tuple(variable.shape) for variable in wanted]
 
     def _restore(self, notes: dict, arrays: dict[str, np.ndarray]) -> None:
         self.history, self.finished = notes["history"], notes["finished"]

@@ -7,6 +7,7 @@ import pytest
 
 from tll_utils import data
 from tll_utils.protocol import Protocol
+from tll_utils.scoring import stored
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +29,12 @@ def out_dir(tmp_path, dataset, protocol):
     half[protocol.folds == 1] = np.nan
     systems = {"perfect": is_match * 1.0, "half": half, "blind": np.zeros(is_match.shape)}
     folder = tmp_path / "out" / "scores" / "sample_quick_seed0"
-    folder.mkdir(parents=True)
     rows = []
     for place, (name, oof) in enumerate(systems.items()):
-        np.savez(
+        stored.write(
             folder / f"{name}.npz", oof=oof.astype("float32"), candidates=protocol.candidates,
-            rows=np.flatnonzero(np.isfinite(oof).all(axis=1)), test=np.zeros((1, 1)), seconds=0.0,
-            candidate_index=dataset.candidate_index,
+            rows=np.flatnonzero(np.isfinite(oof).all(axis=1)), seconds=0.0,
+            candidate_index=dataset.candidate_index, test=np.zeros(dataset.candidate_index.shape),
         )  # fmt: skip
         rows.append(
             {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,11 +146,12 @@ def _fingerprint(paths: Sequence[Path]) -> str:
 
 def _read_groups(path: Path, num_pairs: int) -> np.ndarray | None:
     try:
-        groups = json.loads(path.read_text(encoding="utf-8"))
+        groups = files.read_json(path)
         groups = np.array(groups, dtype=int)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError):
         return None
-    return groups if groups.shape == (num_pairs,) else None
+    known = groups.shape == (num_pairs,) and groups.min(initial=0) >= 0
+    return groups if known and groups.max(initial=-1) < num_pairs else None
 
 
 def _look(path: Path) -> Look:

@@ -70,7 +70,8 @@ def _data_sets(place: Path) -> list[Path]:
     if _layout(place):
         return [place]
     for pattern in ("*", "*/*"):
-        if found := sorted(folder for folder in place.glob(pattern) if _layout(folder)):
+        inside = [f for f in place.glob(pattern) if not f.name.startswith(".")]  # no drafts
+        if found := sorted(folder for folder in inside if _layout(folder)):
             return found
     return []
 

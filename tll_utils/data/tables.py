@@ -86,11 +86,9 @@ def read_table(
     numbered = _numbered_rows(path, wanted, error)
     header = numbered[0][1] if numbered else []
     if header != list(columns or candidate_columns(len(header) - 1)):
-        lacking = [name for name in columns or ("left", "c0", "c1") if name not in header]
         raise error(
-            f"{path}, row 1: expected the columns {wanted}. "
-            + (f"Missing: {','.join(lacking)}. " if lacking and header else "")
-            + f"Received: {_cut(','.join(header), 500) or 'an empty file'}"
+            f"{path}, row 1: expected the columns {wanted}. {_difference(columns, header)}"
+            f"Received: {_cut(','.join(header), 500) or 'an empty file'}"
         )
     for line, row in numbered[1:]:
         if len(row) != len(header):
@@ -119,6 +117,19 @@ def require_id(name: str, where: str, *, error: type[TllError] = DataError) -> N
             f"{where}: {_cut(name)!r} cannot be an image id; expected the bare name of a file "
             "without folder or extension (letters, digits, '_', '-', '.')."
         )
+
+
+def _difference(columns: Sequence[str] | None, header: list[str]) -> str:
+    """Which columns are missing, or else the first that is another, so that no `…` hides it."""
+    expected = list(columns or candidate_columns(len(header) - 1))
+    lacking = [name for name in expected if name not in header]
+    if not header:
+        return ""
+    if lacking:
+        return f"Missing: {','.join(lacking)}. "
+    place = next(i for i, name in enumerate(header) if expected[i : i + 1] != [name])
+    at = f"{expected[place]} as" if place < len(expected) else "no"
+    return f"Expected {at} column {place + 1}, which is {_cut(header[place])!r}. "
 
 
 def _numbered_rows(path: Path, wanted: str, error: type[TllError]) -> list[tuple[int, list[str]]]:

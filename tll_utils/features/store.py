@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,15 +94,17 @@ class Store:
         table = Table(len(hashes), [*keys, *also])
         for path in self._shards():
             try:
-                with np.load(path) as shard:
-                    stored = shard["hashes"]
-                    places = np.searchsorted(hashes, stored).clip(max=len(hashes) - 1)
-                    known = hashes[places] == stored
-                    if known.any():
-                        for key in set(keys).intersection(shard):
-                            table.fill(places[known], {key: shard[key][known]})
-                        table.mark(places[known], [key for key in also if key in shard])
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                shard = files.read_arrays(path)
+                stored = _checked_hashes(shard, keys)
+                places = np.searchsorted(hashes, stored).clip(max=len(hashes) - 1)
+                known = hashes[places] == stored
+                if known.any():
+                    found = {key: shard[key][known] for key in keys if key in shard}
+                    table.fill(places[known], found)
+                    table.mark(places[known], [key for key in also if key in shard])
+            except OSError as error:  # it may be whole, and another's
+                warnings.warn(f"{path} cannot be read ({error}); embedding again.", stacklevel=4)
+            except ValueError as error:
                 warnings.warn(f"{path} is damaged ({error}); embedding again.", stacklevel=4)
                 path.unlink(missing_ok=True)
         return table
@@ -114,7 +115,6 @@ class Store:
         Raises:
             TllError: If the folder cannot be written.
         """
-        files.sweep(self.folder)
         content = hashes.tobytes() + json.dumps(list(features)).encode()
         name = hashlib.blake2b(content, digest_size=8).hexdigest()
         arrays: dict[str, Any] = {"hashes": hashes, **features}
@@ -125,6 +125,22 @@ class Store:
         """Those that are whole; the name of a draft begins with a dot."""
         paths = sorted(self.folder.glob("*.npz"))
         return (path for path in paths if not path.name.startswith("."))
+
+
+def _checked_hashes(shard: Mapping[str, np.ndarray], keys: Sequence[str]) -> np.ndarray:
+    """The hashes of a shard, once all that is wanted of it fits them."""
+    hashes = shard.get("hashes", np.empty(()))
+    if hashes.ndim != 1 or hashes.dtype.kind != "S":
+        raise ValueError("no hashes")
+    for key in keys:
+        block = shard.get(key)
+        if block is None:
+            continue
+        if block.ndim != 2 or len(block) != len(hashes) or block.dtype.kind != "f":
+            raise ValueError(f"{key} does not fit the hashes")
+        if not np.isfinite(block).all():
+            raise ValueError(f"{key} is not finite")
+    return hashes
 
 
 def hash_files(paths: Sequence[Path | str]) -> np.ndarray:

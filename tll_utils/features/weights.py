@@ -114,8 +114,8 @@ def _local_file(backbone: registry.Backbone, weights: str | Path) -> Path | None
 
 def _folder(weights: str | Path) -> Path:
     if weights == "imagenet":
-        return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    return Path(weights).expanduser()
+        return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "models"
+    return Path(os.path.expanduser(weights))
 
 
 def _not_found(backbone: registry.Backbone, weights: str | Path) -> str:

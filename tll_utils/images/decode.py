@@ -1,7 +1,8 @@
 """Image files to arrays: read, resize, stream.
 
 A plain JPEG is decoded by OpenCV, whose pixels are those of Pillow and TensorFlow; everything else
-(CMYK, PNG, 16 bit …) goes through the strict reader, so that one set of files is accepted.
+(CMYK, PNG, 16 bit …) goes through the strict reader. Only of a plain JPEG that is whole but holds
+wrong codes inside does OpenCV make what it can, where the strict reader refuses it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 MAX_PIXELS = 64_000_000  # one image; the course images have 49 000
+MAX_BYTES = 2**28  # of its file
+# Pixels times scans: each scan of a progressive JPEG may ask for as much work as the whole image.
+MAX_WORK = 10 * MAX_PIXELS
 # What Pillow may try on a file; a whitelist keeps its rarer and riskier decoders out.
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 
@@ -34,7 +39,7 @@ LUMA = np.array([0.299, 0.587, 0.114], "float32")
 
 Cut = Callable[[int, np.ndarray], np.ndarray]  # the place of a file and its image → a part of it
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_START, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 
 
 def read_image(path: str | os.PathLike[str]) -> np.ndarray:
@@ -50,8 +55,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         RGB in [0, 255], uint8 `(height, width, 3)`.
 
     Raises:
-        DataError: If the file is no image, is damaged, or has more than 64 million pixels; the
-            header decides the last, before anything is decoded.
+        DataError: If the file is no image, is damaged, or is larger than `MAX_PIXELS`,
+            `MAX_BYTES` or `MAX_WORK` allow, which is told before anything is decoded.
     """
     return np.asarray(read_rgb(path)[0])
 
@@ -59,11 +64,12 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
 def read_rgb(path: str | os.PathLike[str]) -> tuple[Image.Image, str]:
     """Reads an image as `read_image` does; returns it as Pillow's, and the mode of the file."""
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as image:
-            width, height = image.size
-            if width * height <= MAX_PIXELS:
-                return _to_rgb(image), image.mode
-        reason = f"more than {MAX_PIXELS:,} pixels ({width}×{height})"
+        content = _read_bytes(path)
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
+            _refuse_bombs(image, content)
+            return _to_rgb(image), image.mode
+    except _Refused as error:
+        reason = str(error)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         reason = f"more than {MAX_PIXELS:,} pixels"
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -90,8 +96,8 @@ def decode(path: str | os.PathLike[str]) -> np.ndarray:
         DataError: As `read_image`.
     """
     try:
-        content = Path(path).read_bytes()
-    except OSError:
+        content = _read_bytes(path)
+    except (OSError, _Refused):
         return read_image(path)  # says what is wrong
     if _is_plain_jpeg(content):
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -258,6 +264,28 @@ def shrink_onto_white(images: np.ndarray, scale: float) -> np.ndarray:
     return result
 
 
+class _Refused(Exception):
+    """The file asks for more than an image may."""
+
+
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    status = os.stat(path)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise _Refused("a pipe or a device")  # reading might never end
+    if status.st_size > MAX_BYTES:
+        raise _Refused(f"more than {MAX_BYTES >> 20} MB")
+    return Path(path).read_bytes()
+
+
+def _refuse_bombs(image: Image.Image, content: bytes) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _Refused(f"more than {MAX_PIXELS:,} pixels ({width}×{height})")
+    scans = content.count(_JPEG_SCAN) if image.format == "JPEG" else 1
+    if width * height * scans > MAX_WORK:
+        raise _Refused(f"{scans} scans of {width}×{height} pixels")
+
+
 def _map_ahead(
     function: Callable[[Any], Any], items: Iterable[Any], *, num_threads: int, ahead: int
 ) -> Iterator[Any]:
@@ -285,8 +313,8 @@ def _is_plain_jpeg(content: bytes) -> bool:
         return False
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            width, height = image.size
-            return image.mode in ("RGB", "L") and width * height <= MAX_PIXELS
+            _refuse_bombs(image, content)
+            return image.mode in ("RGB", "L")
     except Exception:  # the strict reader says what is wrong
         return False
 

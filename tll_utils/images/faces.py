@@ -12,7 +12,6 @@ import importlib.util
 import os
 import threading
 import warnings
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -173,10 +172,12 @@ def _sample(image: np.ndarray, axis: int, length: int, step: float, middle: floa
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Content hash → face; empty if nothing is stored, or not readably."""
     try:
-        with np.load(path) as stored:
-            return dict(zip(stored["hashes"].tolist(), stored["faces"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = files.read_arrays(path)
+        hashes, faces = stored["hashes"].tolist(), stored["faces"]
+    except (OSError, ValueError, KeyError):
         return {}
+    whole = faces.shape == (len(hashes), NUM_VALUES) and faces.dtype.kind == "f"
+    return dict(zip(hashes, faces, strict=True)) if whole and np.isfinite(faces).all() else {}
 
 
 @functools.cache

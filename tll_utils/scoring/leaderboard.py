@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import json
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,16 @@ def read(out_dir: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return sorted(rows, key=lambda row: row["notebook"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        rows = files.read_json(path)
+        problem = _problem(rows)
+    except (OSError, ValueError) as error:
+        problem = repr(error)
+    if problem:
         raise TllError(
-            f"{path}: expected a list of result rows. Received: {error!r}. Move the file away and "
+            f"{path}: expected a list of result rows. Received: {problem}. Move the file away and "
             "run the notebooks anew."
-        ) from error
+        )
+    return sorted(rows, key=lambda row: row["notebook"])
 
 
 def write(out_dir: str | Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -128,6 +131,48 @@ def _over_seeds(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         spread = f"{min(top_2):.3f}–{max(top_2):.3f} ({len(same)})" if len(same) > 1 else ""
         merged.append({**same[0], **means, "seeds": spread})
     return merged
+
+
+def _problem(rows: Any) -> str:
+    """What keeps rows from being those that `write` left; names the row and the field."""
+    if not isinstance(rows, list):
+        return f"a {type(rows).__name__}"
+    for place, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            return f"a {type(row).__name__} as row {place}"
+        for name in _FIELDS:
+            if name not in row:
+                return f"row {place} without {name}"
+            if not _FIELDS[name](row[name]):
+                return f"row {place}, {name}: {str(row[name])[:100]!r}"
+        if row["low"] > row["high"]:
+            return f"row {place}, an interval from {row['low']} to {row['high']}"
+    return ""
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_name(value: Any) -> bool:
+    """Bare names alone: they become parts of paths."""
+    return isinstance(value, str) and re.fullmatch(r"\w[\w-]*", value) is not None
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("system", "notebook", "data", "profile"), _is_name),
+    **dict.fromkeys(("backbone", "weights", "protocol"), _is_text),
+    **dict.fromkeys(("seed", "n", "m"), _is_count),
+    **dict.fromkeys(FIGURES, _is_share),
+}
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -88,7 +88,8 @@ def read(path: Path, candidates: pd.DataFrame) -> np.ndarray:
 
 def _number(text: str, where: str) -> float:
     try:
-        number = float(text)
+        # Python alone takes 1_000 and digits of other scripts for numbers.
+        number = float(text) if text.isascii() and "_" not in text else np.nan
     except ValueError:
         number = np.nan
     if not np.isfinite(number):

@@ -28,7 +28,6 @@ Picture = str | os.PathLike[str] | np.ndarray
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BATCH, AT_ONCE = 32, 256  # images that are decoded together, and between two saves of an index
 MANY = 64  # images for which the fastest engine is worth the seconds that it takes to be made
-MAX_BYTES = 2**28  # of an image file
 
 
 class Look(NamedTuple):
@@ -217,8 +216,6 @@ def _decoded(picture: Picture) -> np.ndarray:
         if picture.ndim != 3 or picture.shape[2] != 3:
             raise DataError(f"Expected RGB (height, width, 3). Received: shape {picture.shape}")
         return picture
-    if os.path.isfile(picture) and os.path.getsize(picture) > MAX_BYTES:
-        raise DataError(f"{picture}: a file of more than {MAX_BYTES >> 20} MB.")
     return images.decode(picture)
 
 

@@ -20,8 +20,9 @@ import numpy as np
 
 from tll_utils import files, progress
 from tll_utils.errors import TllError
+from tll_utils.images.decode import MAX_BYTES
 from tll_utils.tools import graph
-from tll_utils.tools.embedder import AT_ONCE, MAX_BYTES, Embedder, Picture
+from tll_utils.tools.embedder import AT_ONCE, Embedder, Picture
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 MAX_WIDTH = 1408  # numbers per image: 2.8 KB; wider embeddings are sketched
@@ -93,8 +94,11 @@ class Index:
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             self._sql = sqlite3.connect(self.path or ":memory:", timeout=60)
+            self._refuse_foreign()
             self._sql.executescript(_TABLES)
-            noted = dict(self._sql.execute("SELECT name, value FROM about"))
+            noted = dict(self._rows("SELECT name, value FROM about", str, str))
+            if noted and not noted.keys() >= {"source", "weights", "fingerprint"}:
+                raise sqlite3.DatabaseError("it does not say which model it was made with")
         if not noted:
             embedder = embedder or Embedder()
             noted = {
@@ -129,7 +133,7 @@ class Index:
             self._sql.backup(target)
 
     def __len__(self) -> int:
-        return int(self._sql.execute("SELECT count(*) FROM vectors").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM vectors", int)[0][0])
 
     @property
     def embedder(self) -> Embedder:
@@ -160,21 +164,21 @@ class Index:
             TllError: If a place does not exist, or the index cannot be written.
         """
         changes, known = Changes(), {}
-        for path, size, mtime, digest in self._sql.execute("SELECT * FROM files"):
+        for path, size, mtime, digest in self._rows("SELECT * FROM files", str, int, int, str):
             known[path] = (size, mtime, digest)
         folders, found = list_pictures(places)
         fresh: list[tuple[str, int, int, str]] = []
         for path in progress.bar(found, desc="look", unit=" files", shown=show_progress):
             try:
                 path.encode()  # the database holds text
-                stat = os.stat(path)
-                if known.get(path, ())[:2] == (stat.st_size, stat.st_mtime_ns):
+                status = os.stat(path)
+                if known.get(path, ())[:2] == (status.st_size, status.st_mtime_ns):
                     changes.unchanged += 1
-                elif stat.st_size > MAX_BYTES:
+                elif status.st_size > MAX_BYTES:
                     changes.skipped[path] = f"a file of more than {MAX_BYTES >> 20} MB"
                 else:
                     digest = files.content_hash(path)
-                    fresh.append((path, stat.st_size, stat.st_mtime_ns, digest))
+                    fresh.append((path, status.st_size, status.st_mtime_ns, digest))
             except (OSError, UnicodeEncodeError) as error:
                 changes.skipped[path] = getattr(error, "strerror", "a name that is not UTF-8")
         self._take_in(fresh, changes, show_progress=show_progress)
@@ -188,7 +192,7 @@ class Index:
         self, fresh: Sequence[tuple[str, int, int, str]], changes: Changes, *, show_progress: bool
     ) -> None:
         """Embeds what no vector is known of, and notes all files."""
-        stored = {digest for (digest,) in self._sql.execute("SELECT hash FROM vectors")}
+        stored = {digest for (digest,) in self._rows("SELECT hash FROM vectors", str)}
         new: dict[str, list[tuple[str, int, int, str]]] = {}
         for row in fresh:
             if row[3] not in stored:
@@ -226,7 +230,7 @@ class Index:
         """
         names = [os.path.abspath(place) for place in places]
         under = tuple(os.path.join(name, "") for name in names)
-        every = [path for (path,) in self._sql.execute("SELECT path FROM files")]
+        every = [path for (path,) in self._rows("SELECT path FROM files", str)]
         gone = [path for path in every if path in names or path.startswith(under)]
         self._forget(gone)
         return len(gone)
@@ -258,7 +262,7 @@ class Index:
         for digest, similarity in self._nearest(vector):
             if len(found) >= top:
                 break
-            shown = self._sql.execute("SELECT path FROM files WHERE hash = ?", (digest,))
+            shown = self._rows("SELECT path FROM files WHERE hash = ?", str, given=(digest,))
             paths = [path for (path,) in shown]
             if not isinstance(query, np.ndarray) and skipped[-1] in paths:
                 continue  # the query, and copies of it
@@ -281,6 +285,10 @@ class Index:
                 stacklevel=3,
             )
         hashes, matrix = self._vectors()
+        if len(matrix) and matrix.shape[1] != len(vector):
+            raise TllError(
+                f"{self.path}: holds vectors of {matrix.shape[1]} numbers. Received: {len(vector)}"
+            )
         blocks = range(0, len(matrix), _BLOCK)
         scores = [matrix[start : start + _BLOCK].astype(np.float32) @ vector for start in blocks]
         joined = np.concatenate([np.empty(0, np.float32), *scores])
@@ -307,9 +315,9 @@ class Index:
                 digest = files.content_hash(picture)
             except OSError as error:
                 raise TllError(f"{picture}: cannot be read ({error.strerror}).") from error
-            row = self._sql.execute("SELECT vector FROM vectors WHERE hash = ?", (digest,))
-            for (blob,) in row:
-                return np.frombuffer(blob, np.float16).astype(np.float32)
+            hashes, matrix = self._vectors()
+            if digest in hashes:
+                return matrix[hashes.index(digest)].astype(np.float32)
         return self._narrow(self.embedder.embed([picture], show_progress=False))[0]
 
     def _narrow(self, vectors: np.ndarray) -> np.ndarray:
@@ -336,15 +344,33 @@ class Index:
 
     def _vectors(self) -> tuple[list[str], np.ndarray]:
         if self._cached is None:
-            with self._explained():
-                rows = list(self._sql.execute("SELECT hash, vector FROM vectors"))
+            rows = self._rows("SELECT hash, vector FROM vectors", str, bytes)
             widths = {len(blob) for _, blob in rows}
-            if len(widths) > 1:
-                raise TllError(f"{self.path}: vectors of different widths. Make the index anew.")
             joined = b"".join(blob for _, blob in rows)
-            matrix = np.frombuffer(joined, np.float16).reshape(len(rows), -1)
+            with self._explained():
+                if len(widths) > 1 or any(width == 0 or width % 2 for width in widths):
+                    raise sqlite3.DatabaseError("vectors of different widths")
+                matrix = np.frombuffer(joined, np.float16).reshape(len(rows), sum(widths) // 2)
+                if not np.isfinite(matrix).all():
+                    raise sqlite3.DatabaseError("a vector that is not finite")
             self._cached = [digest for digest, _ in rows], matrix
         return self._cached
+
+    def _refuse_foreign(self) -> None:
+        """Refuses all but our own tables: a view or trigger of a stranger's file would be run."""
+        query, kinds = "SELECT type, name, coalesce(sql, '') FROM sqlite_master", (str, str, str)
+        with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+            ours.executescript(_TABLES)
+            if not set(self._rows(query, *kinds)) <= set(ours.execute(query)):
+                raise sqlite3.DatabaseError("it holds other tables than an index has")
+
+    def _rows(self, query: str, *kinds: type, given: tuple[str, ...] = ()) -> list[tuple]:
+        """What a query finds, once each value has the type that belongs in its column."""
+        with self._explained():
+            rows = self._sql.execute(query, given).fetchall()
+            if any(type(v) is not kind for row in rows for v, kind in zip(row, kinds, strict=True)):
+                raise sqlite3.DatabaseError("a value of another type")
+            return rows
 
     def _forget(self, paths: Sequence[str]) -> None:
         with self._writing() as sql:

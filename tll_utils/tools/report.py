@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 import string
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from tll_utils import data, files, progress
 from tll_utils.data import sample
 from tll_utils.errors import TllError
-from tll_utils.scoring import leaderboard
+from tll_utils.scoring import leaderboard, stored
 from tll_utils.tools import sheet
 
 FILE_NAME, PICTURES = "report.html", "report_pictures"
@@ -128,25 +127,18 @@ def read_scores(
     candidates, found = np.empty((0, 0), int), {}
     for system in systems:
         path = folder / f"{system}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                if not np.array_equal(stored["candidate_index"], dataset.candidate_index):
-                    continue
-                lists, scores = stored["candidates"], stored["oof"].astype(np.float64)
-                scored = np.zeros(len(scores), bool)
-                scored[stored["rows"]] = True
-        except FileNotFoundError:
+        if not path.is_file():
             continue
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-            raise TllError(f"{path}: damaged ({error!r}). Run its notebook again.") from error
+        one = stored.read(path)
+        lists, scores = one["candidates"], one["oof"].astype(np.float64)
         own = np.arange(len(dataset.pairs))[:, None]
-        if lists.shape != scores.shape or len(lists) != len(own) or lists.max() >= len(own):
+        if not np.array_equal(one["candidate_index"], dataset.candidate_index):
             continue
-        if not (lists == own).any(axis=1).all() or lists.min() < 0:
+        if len(lists) != len(own) or not (lists == own).any(axis=1).all():
             continue
         if len(candidates) and not np.array_equal(lists, candidates):
             continue
-        scores[~scored] = np.nan
+        scores[np.setdiff1d(own, one["rows"])] = np.nan
         candidates, found[system] = lists, scores
     if not found:
         raise TllError(

@@ -23,7 +23,6 @@ import json
 import os
 import shutil
 import string
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +32,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from tll_utils import files
 from tll_utils import progress as progress_bars
 from tll_utils.data import folders
 from tll_utils.data.sample.rendering import photograph, sketch
@@ -116,15 +116,24 @@ def ensure(
     directory: str | os.PathLike[str], *, num_pairs: int = 200, num_queries: int = 100
 ) -> Path:
     """Returns `directory`, drawing a sample data set into it unless it holds one already."""
-    marker = _read_marker(Path(directory)) or {}
-    if marker.get("version") == _VERSION:
+    if _read_marker(Path(directory)).get("version") == _VERSION:
         return Path(directory)
     return draw(directory, num_pairs=num_pairs, num_queries=num_queries)
 
 
 def kinds(directory: str | os.PathLike[str]) -> dict[str, str]:
-    """The kind of likeness of every pair and query of a sample data set, by left id."""
-    return json.loads((Path(directory) / MARKER).read_text())["kinds"]
+    """The kind of likeness of every pair and query of a sample data set, by left id.
+
+    Raises:
+        DataError: If the data set does not say.
+    """
+    marker = _read_marker(Path(directory))
+    if not isinstance(marker.get("kinds"), dict):
+        raise DataError(
+            f"{Path(directory) / MARKER}: expected the kind of each pair. Draw the sample anew: "
+            f"tll sample {directory}"
+        )
+    return {str(left): str(kind) for left, kind in marker["kinds"].items()}
 
 
 def draw_pair(kind: str, *, seed: int | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -199,11 +208,13 @@ def _encode(picture: np.ndarray) -> bytes:
     return jpeg.tobytes()
 
 
-def _read_marker(directory: Path) -> Any:
+def _read_marker(directory: Path) -> dict[str, Any]:
+    """What stands in `sample.json`; nothing if it is missing or damaged."""
     try:
-        return json.loads((directory / MARKER).read_text())
+        marker = files.read_json(directory / MARKER)
     except (OSError, ValueError):
-        return None
+        return {}
+    return marker if isinstance(marker, dict) else {}
 
 
 def _refuse_foreign(directory: Path) -> None:
@@ -213,7 +224,7 @@ def _refuse_foreign(directory: Path) -> None:
     ours = {"train", "test", "train.csv", "test_truth.csv", "test_candidates.csv", MARKER}
     found = {path.name for path in directory.iterdir()} if directory.is_dir() else {"a file"}
     marker = _read_marker(directory)
-    if found and not (found <= ours and isinstance(marker, dict) and "kinds" in marker):
+    if found and not (found <= ours and "kinds" in marker):
         foreign = sorted(found - ours) or sorted(found)
         raise DataError(
             f"{directory} is not a sample data set (it holds {', '.join(foreign[:3])}); "
@@ -228,7 +239,7 @@ def _move_into_place(draft: Path, directory: Path) -> None:
         return
     except OSError:
         _refuse_foreign(directory)
-    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    old = files.draft_path(directory.with_name(f"{directory.name}.old"))
     try:
         os.replace(directory, old)
         os.replace(draft, directory)
