@@ -27,7 +27,7 @@ def test_read_table_keeps_the_line_of_each_row(tmp_path):
         ("left,c0,c1\na,1\n", "row 2 (a): expected 3 fields, left to c1"),
         ("left,c0,c1\na,1,2\n\nb,1,2,3\n", "row 4 (b): expected 3 fields"),
         ("left,c0\n", "row 1: expected the columns left,c0,c1. Missing: c1. Received: left,c0"),
-        ("left,c1,c0\n", "row 1: expected the columns left,c0,c1. Received: left,c1,c0"),
+        ("left,c1,c0\n", "row 1: expected the columns left,c0,c1. Expected c0 as column 2"),
         ("", "row 1: expected the columns left,c0,c1. Received: an empty file"),
         ('left,c0,c1\n"a', "cannot be read; expected a CSV file in UTF-8"),
     ],

@@ -23,8 +23,8 @@ from tll_utils.errors import TllError
 from tll_utils.images.decode import MAX_BYTES
 from tll_utils.tools import graph
 from tll_utils.tools.embedder import AT_ONCE, Embedder, Picture
+from tll_utils.tools.pictures import list_pictures
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 MAX_WIDTH = 1408  # numbers per image: 2.8 KB; wider embeddings are sketched
 EXACT_UP_TO = 200_000  # images; of more, usearch looks at some, if it is installed
 _BLOCK = 8192  # rows that are multiplied at once
@@ -393,26 +393,3 @@ class Index:
                 f"{self.path}: cannot be used as an index ({error}). If another process writes it, "
                 "wait; else move it away and make it anew: tll index DIR"
             ) from error
-
-
-def list_pictures(places: Iterable[str | os.PathLike[str]]) -> tuple[tuple[str, ...], list[str]]:
-    """The folders among some places, each ending in a separator, and all image files.
-
-    Raises:
-        TllError: If a place does not exist.
-    """
-    folders: list[str] = []
-    found: dict[str, None] = {}
-    for place in places:
-        name = os.path.abspath(place)
-        if os.path.isdir(name):
-            folders.append(os.path.join(name, ""))
-            for folder, inner, names in os.walk(name):
-                inner[:] = sorted(one for one in inner if not one.startswith("."))
-                chosen = (n for n in sorted(names) if n.lower().endswith(SUFFIXES))
-                found |= {os.path.join(folder, n): None for n in chosen if not n.startswith(".")}
-        elif os.path.isfile(name):
-            found[name] = None
-        else:
-            raise TllError(f"{place}: no such file or folder.")
-    return tuple(folders), list(found)

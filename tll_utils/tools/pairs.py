@@ -19,7 +19,7 @@ from tll_utils import data, files
 from tll_utils.data.folders import draft_folder
 from tll_utils.errors import DataError, TllError
 from tll_utils.tools import report, sheet
-from tll_utils.tools.index import list_pictures
+from tll_utils.tools.pictures import list_pictures
 from tll_utils.tools.server import Server
 
 NUM_QUERIES, NUM_CANDIDATES = 5, 20  # a fifth of the pairs, at least so many; per list at most
