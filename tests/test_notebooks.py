@@ -117,6 +117,16 @@ def test_notebook_figures_have_a_text_alternative_and_are_shown_once(notebook, m
             assert figure.metadata[mime_type]["alt"] == described
 
 
+def test_classic_pages_carry_the_text_alternatives():
+    nbconvert = pytest.importorskip("nbconvert")
+    for mime_type in ("image/png", "image/jpeg"):
+        metadata = {mime_type: {"alt": "Bars: a .30, b < .20."}}
+        output = nbformat.v4.new_output("display_data", {mime_type: "AAAA"}, metadata=metadata)
+        page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
+        html, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(page)
+        assert 'alt="Bars: a .30, b &lt; .20."' in html
+
+
 def test_notebook_tables_have_at_most_fifteen_rows(notebook):
     for cell in code_cells(notebook):
         for output in cell.outputs:

@@ -71,6 +71,14 @@ def test_loss_and_metric_curves_dot_the_best_epoch():
     assert ".40 in epoch 3, which is kept" in repr(kept)
 
 
+def test_loss_and_metric_curves_of_many_runs_write_the_numbers_into_the_legend():
+    runs = {name: {"loss": [3, 2, 1], "val_top_2": [0.2, 0.6, 0.4]} for name in "abc"}
+    picture = plots.loss_and_metric_curves(runs)
+    assert not picture.axes[1].texts
+    labels = [text.get_text() for text in picture.figure.legends[0].get_texts()]
+    assert labels[:3] == ["a: .60", "b: .60", "c: .60"]
+
+
 def test_rank_by_scale_puts_rank_one_on_top_and_large_on_the_left():
     picture = plots.rank_by_scale(
         {"pixels": [2, 5, 9]}, [1, 0.8, 0.5], num_candidates=20, title="Shrunk"

@@ -218,7 +218,8 @@ def _mean_bars(
     reach = np.maximum(values.max(axis=1), 0)
     room = 0.02 * max(reach.max(), 1e-9)
     for row, (mean, right) in enumerate(zip(means, reach, strict=True)):
-        ax.text(right + room, row, f" {style.share(mean)}", va="center", fontsize=style.SMALL)
+        ax.text(right + room, row, style.share(mean), va="center", fontsize=style.SMALL,
+                bbox=style.ON_WHITE, zorder=6)  # fmt: skip
     ax.set_xlim(min(values.min() * 1.05, 0), reach.max() * 1.12)
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)
@@ -263,7 +264,7 @@ def _bar(
             edgecolor="white", label=label, error_kw=_ERROR)  # fmt: skip
     if written:
         ax.text(min(high, 1) + 0.012, place, style.share(value), va="center",
-                fontsize=style.SMALL, fontweight="bold")  # fmt: skip
+                fontsize=style.SMALL, fontweight="bold", bbox=style.ON_WHITE, zorder=6)  # fmt: skip
     return f"{style.share(value)} ({style.share(low)} to {style.share(high)})"
 
 

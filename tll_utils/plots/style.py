@@ -30,6 +30,8 @@ Table = Any
 
 WIDTH = 9.5  # inches: 912 CSS pixels, which a notebook shows without shrinking the type
 SMALL = 12  # points, the least that the last row of a lecture hall can read
+# Behind a number that a mark may run through.
+ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",

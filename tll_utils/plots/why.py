@@ -132,7 +132,8 @@ def hubs(
     ax.bar(range(len(spread)), spread, 0.8, color=style.SKY, edgecolor=style.BLUE)
     for place, count in enumerate(spread):
         if count and len(spread) <= 25:
-            ax.text(place, count, f"{count:,}", ha="center", va="bottom", fontsize=style.SMALL)
+            ax.text(place, count, f"{count:,}", ha="center", va="bottom", fontsize=style.SMALL,
+                    bbox=style.ON_WHITE, zorder=6)  # fmt: skip
     ax.axvline(counts.mean(), color=style.CHANCE_COLOR, linestyle=":", linewidth=2,
                label=f"mean {style.number(counts.mean())}")  # fmt: skip
     ax.set(xlabel="queries for which a candidate ranks first", ylabel="candidates")
