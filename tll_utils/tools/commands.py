@@ -92,7 +92,8 @@ def _search(options: argparse.Namespace) -> int:
         print(f"{match.similarity:.3f}  {match.path}")
     sheet.write_grid(Path("look_alikes.jpg"), matches)
     if options.html:
-        sheet.write_page(Path("look_alikes.html"), " ".join(options.image), matches)
+        page = Path("look_alikes.html")
+        sheet.write_page(page, " ".join(options.image), matches, queries=names)
     written = "look_alikes.jpg, look_alikes.html" if options.html else "look_alikes.jpg"
     print(f"\nTo look at: {written}", file=sys.stderr)
     return 0
