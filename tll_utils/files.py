@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: write beside, then rename."""
+"""Files that are there whole or not at all: write beside, then rename. And where caches are."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ from typing import Any
 from tll_utils.errors import TllError
 
 _DRAFT_SECONDS = 3600  # a draft that has not grown for so long was left by a killed process
+
+
+def cache_dir() -> Path:
+    """`TLL_CACHE_DIR`, else `tll_utils` in the user's cache folder. It need not exist."""
+    if chosen := os.environ.get("TLL_CACHE_DIR", "").strip():
+        return Path(chosen).expanduser().absolute()
+    caches = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
+    return Path(caches).expanduser() / "tll_utils"
 
 
 @contextlib.contextmanager

@@ -1,21 +1,12 @@
-"""Where results of long work are kept, and folders that are there whole or not at all."""
+"""Folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-
-def cache_dir() -> Path:
-    """`TLL_CACHE_DIR`, else `tll_utils` in the user's cache folder. It need not exist."""
-    if chosen := os.environ.get("TLL_CACHE_DIR", "").strip():
-        return Path(chosen).expanduser().absolute()
-    caches = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
-    return Path(caches).expanduser() / "tll_utils"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tll_utils import files
 from tll_utils.errors import TllError
 from tll_utils.settings import Settings
 
@@ -100,9 +101,7 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _index_path(options: argparse.Namespace) -> Path:
-    from tll_utils import data
-
-    return options.index or data.cache_dir() / "look_alikes.index"
+    return options.index or files.cache_dir() / "look_alikes.index"
 
 
 def _run_of(options: argparse.Namespace) -> tuple[Path, data.Dataset]:

@@ -26,6 +26,7 @@ _PAGE = """<!doctype html>
 @media (min-width: 100rem) {{ :root {{ font-size: 20px }} }}
 body {{ margin: 1rem auto; max-width: 80rem; padding: 0 1rem }}
 h1 {{ overflow-wrap: anywhere; font-size: 1.4rem }}
+h2 {{ font-size: 1.2rem }}
 ul {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem;
  list-style: none; padding: 0 }}
 li {{ overflow-wrap: anywhere; font-size: .8rem }}
