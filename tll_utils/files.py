@@ -31,6 +31,15 @@ _DRAFT_SECONDS = 24 * 3600  # after so long, another machine's draft was left by
 _swept: set[Path] = set()
 
 
+def cache_dir() -> Path:
+    """`TLL_CACHE_DIR`, else `tll_utils` in the user's cache folder. It need not exist."""
+    # Not Path.expanduser: it fails for users without a home.
+    if chosen := os.environ.get("TLL_CACHE_DIR", "").strip():
+        return Path(os.path.expanduser(chosen)).absolute()
+    caches = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
+    return Path(os.path.expanduser(caches)).absolute() / "tll_utils"
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a draft to write to, which takes the place of `path` once the block has ended.

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tll_utils import data
-from tll_utils.data import folders, tables
+from tll_utils import data, files
+from tll_utils.data import tables
 from tll_utils.errors import DataError, SubmissionError
 
 
@@ -82,4 +82,4 @@ def test_cache_dir_is_told_by_the_environment(monkeypatch, environment, expected
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert str(folders.cache_dir()) == expected
+    assert str(files.cache_dir()) == expected

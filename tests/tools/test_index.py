@@ -225,7 +225,7 @@ def test_search_in_the_index_loads_no_keras(folder, tmp_path):
     Index(Brightness(), tmp_path / "a.index").add([folder])
     code = (
         "import sys\nfrom tll_utils.__main__ import main\ncode = main(sys.argv[1:])\n"
-        "print(code, sorted({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)))"
+        "print(code, sorted({'keras', 'pandas', 'tensorflow'} & set(sys.modules)))"
     )
     arguments = ["search", folder / "red.png", "--index", tmp_path / "a.index"]
     done = subprocess.run(

@@ -73,14 +73,45 @@ def test_report_fits_the_screen_and_filters(out_dir, dataset, visit, width):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_report_has_no_serious_barriers(out_dir, dataset, visit, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    path = report.write(out_dir, dataset)
+    path = with_reasons(out_dir, dataset)
     page = visit(path.as_uri(), color_scheme=scheme, bypass_csp=True)
+    page.get_by_role("button", name="the match, rank 1").first.click()
     page.get_by_role("button", name="Play").click()
     found = axe.Axe().run(page).response["violations"]
     assert [rule["id"] for rule in found if rule["impact"] in ("serious", "critical")] == []
 
 
+def with_reasons(out_dir, dataset):
+    """The page of a run in which the first system says which cells agree."""
+    content = report.collect(out_dir, dataset)
+    text = "908070605040302010" + "0195129020854480"
+    cells = text * (len(content["queries"]) * (report.SHOWN + 1))
+    content["why"] = {"system": "perfect", "cells": cells}
+    path = out_dir / "why.html"
+    path.write_text(report.page(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [360, 1920])
+def test_a_candidate_shows_which_of_its_cells_agree(out_dir, dataset, visit, width):
+    path = with_reasons(out_dir, dataset)
+    page = visit(path.as_uri(), viewport={"width": width, "height": 900}, bypass_csp=True)
+    button = page.get_by_role("button", name="the match, rank 1").first
+    button.click()
+    shown = page.locator(".why")
+    assert "1 upper left with upper middle 0.95" in shown.inner_text()
+    assert shown.locator("td").all_inner_texts()[:2] == ["0.90", "0.80"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    button.click()
+    assert shown.count() == 0
+
+
 def test_game_is_played_by_keyboard_and_kept(out_dir, dataset, protocol, visit):
+    queries = dataset.pairs["left"].tolist()
+    right = {
+        row: (place, (place + 1) % protocol.m) for row, place in enumerate(protocol.true_place)
+    }
+    play.write_answers(out_dir / "answers" / "Bob.csv", right, queries, protocol.m)
     server = play.serve(out_dir, dataset)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -94,14 +125,15 @@ def test_game_is_played_by_keyboard_and_kept(out_dir, dataset, protocol, visit):
             page.keyboard.press("Enter")
         page.get_by_text("Done:").wait_for()
         said = page.locator("#game ~ p[aria-live]").inner_text()
+        table = page.locator("#game ~ div table").inner_text()
     finally:
         server.shutdown()
         server.server_close()
-    queries = dataset.pairs["left"].tolist()
     picks = play.read_answers(out_dir / "answers" / "Ada.csv", queries, protocol.m)
     assert set(picks.values()) == {(0, 2)} and len(picks) == 12
     hits = sum(protocol.true_place[row] in (0, 2) for row in picks)
     assert said.startswith(f"Done: {hits} of 12")
+    assert "Bob (person)" in table and "12 of 12" in table and "all 2 together" in table
 
 
 def test_a_name_of_markup_stays_a_name(out_dir, dataset, visit):

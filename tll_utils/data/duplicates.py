@@ -15,7 +15,6 @@ from PIL import Image
 
 from tll_utils import files
 from tll_utils import progress as progress_bars
-from tll_utils.data import folders
 from tll_utils.errors import DataError, TllError
 from tll_utils.images.decode import read_rgb
 
@@ -53,7 +52,7 @@ def near_duplicate_groups(
 
     Args:
         left_paths, right_paths: The images of each pair, `num_pairs` each.
-        cache_dir: Folder for the stored groups. Defaults to `folders.cache_dir()`.
+        cache_dir: Folder for the stored groups. Defaults to `files.cache_dir()`.
         strict: Refuse images that cannot be read; `False` takes each for unlike all others.
 
     Returns:
@@ -63,7 +62,7 @@ def near_duplicate_groups(
         DataError: If an image cannot be read.
     """
     paths = [Path(path) for path in (*left_paths, *right_paths)]
-    folder = Path(cache_dir) if cache_dir is not None else folders.cache_dir()
+    folder = Path(cache_dir) if cache_dir is not None else files.cache_dir()
     stored = folder / "near_duplicates" / f"{_fingerprint(paths)}.json"
     groups = _read_groups(stored, len(left_paths))
     if groups is not None:

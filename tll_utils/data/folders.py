@@ -1,23 +1,13 @@
-"""Where results of long work are kept, and folders that are there whole or not at all."""
+"""Folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from tll_utils import files
-
-
-def cache_dir() -> Path:
-    """`TLL_CACHE_DIR`, else `tll_utils` in the user's cache folder. It need not exist."""
-    # Not Path.expanduser: it fails for users without a home.
-    if chosen := os.environ.get("TLL_CACHE_DIR", "").strip():
-        return Path(os.path.expanduser(chosen)).absolute()
-    caches = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
-    return Path(os.path.expanduser(caches)).absolute() / "tll_utils"
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from tll_utils import files
 from tll_utils.data import folders
 from tll_utils.data.course import IMAGE_SUFFIXES, list_images
 from tll_utils.data.dataset import MIN_PAIRS, SIDES, Dataset, index_gallery
@@ -129,7 +130,7 @@ def _unpack(archive: Path) -> Path:
     The folder is named after the archive's contents, so another archive gets another folder; it
     is written under a temporary name and renamed, so it is there whole or not at all.
     """
-    cache = folders.cache_dir() / "unpacked"
+    cache = files.cache_dir() / "unpacked"
     try:
         with zipfile.ZipFile(archive) as source:
             for member in source.infolist():

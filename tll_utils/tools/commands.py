@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tll_utils import files
 from tll_utils.errors import TllError
 from tll_utils.settings import Settings
 
@@ -92,16 +93,15 @@ def _search(options: argparse.Namespace) -> int:
         print(f"{match.similarity:.3f}  {match.path}")
     sheet.write_grid(Path("look_alikes.jpg"), matches)
     if options.html:
-        sheet.write_page(Path("look_alikes.html"), " ".join(options.image), matches)
+        page = Path("look_alikes.html")
+        sheet.write_page(page, " ".join(options.image), matches, queries=names)
     written = "look_alikes.jpg, look_alikes.html" if options.html else "look_alikes.jpg"
     print(f"\nTo look at: {written}", file=sys.stderr)
     return 0
 
 
 def _index_path(options: argparse.Namespace) -> Path:
-    from tll_utils import data
-
-    return options.index or data.cache_dir() / "look_alikes.index"
+    return options.index or files.cache_dir() / "look_alikes.index"
 
 
 def _run_of(options: argparse.Namespace) -> tuple[Path, data.Dataset]:

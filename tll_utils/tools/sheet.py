@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,11 +23,16 @@ _PAGE = """<!doctype html>
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>
 :root {{ color-scheme: light dark; font: 16px/1.4 system-ui, sans-serif }}
+@media (min-width: 100rem) {{ :root {{ font-size: 20px }} }}
 body {{ margin: 1rem auto; max-width: 80rem; padding: 0 1rem }}
-ul {{ display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; padding: 0 }}
-li {{ width: 10rem; overflow-wrap: anywhere; font-size: .8rem }}
+h1 {{ overflow-wrap: anywhere; font-size: 1.4rem }}
+h2 {{ font-size: 1.2rem }}
+ul {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: 1rem;
+ list-style: none; padding: 0 }}
+li {{ overflow-wrap: anywhere; font-size: .8rem }}
 img {{ max-width: 100%; display: block }}
-</style></head><body><main><h1>Pictures like {title}</h1><ul>{items}</ul></main></body></html>
+</style></head><body><main><h1>Pictures like {title}</h1><ul>{queries}</ul><h2>Found</h2>
+<ul>{items}</ul></main></body></html>
 """
 
 
@@ -84,17 +90,39 @@ def write_grid(path: Path, matches: Sequence[Match], *, columns: int = 5) -> Non
         draft.write_bytes(as_jpeg(sheet))
 
 
-def write_page(path: Path, title: str, matches: Sequence[Match]) -> None:
-    """Writes what was found as one page; pictures are inside, names are only ever text."""
-    items = []
-    for rank, match in enumerate(matches, 1):
-        name = html.escape(match.path.encode("utf-8", "replace").decode())
-        data = base64.b64encode(as_jpeg(_thumbnail_or_gray(match.path))).decode()
-        items.append(
-            f'<li><img alt="match {rank}" src="data:image/jpeg;base64,{data}">'
-            f"{rank} · {match.similarity:.3f}<br>{name}</li>"
-        )
-    files.write_text(path, _PAGE.format(title=html.escape(title), items="\n".join(items)))
+def write_page(
+    path: Path, title: str, matches: Sequence[Match], *, queries: Sequence[str] = ()
+) -> None:
+    """Writes what was found as one page; pictures are inside, names are only ever text.
+
+    Args:
+        path: The page; files below its folder are named from there on.
+        title: What was asked.
+        matches: What was found, the most alike first.
+        queries: The files that were asked with.
+    """
+    items = [
+        _item(path, match.path, f"match {rank}", f"{rank} · {match.similarity:.3f}")
+        for rank, match in enumerate(matches, 1)
+    ]
+    asked = [_item(path, name, "query", "query") for name in queries]
+    title = html.escape(_as_text(title))
+    files.write_text(
+        path, _PAGE.format(title=title, queries="\n".join(asked), items="\n".join(items))
+    )
+
+
+def _item(page: Path, name: str, alt: str, words: str) -> str:
+    data = base64.b64encode(as_jpeg(_thumbnail_or_gray(name))).decode()
+    shown = os.path.abspath(name).removeprefix(os.path.join(os.path.abspath(page.parent), ""))
+    return (
+        f'<li><img alt="{alt}" src="data:image/jpeg;base64,{data}">'
+        f"{words}<br>{html.escape(_as_text(shown))}</li>"
+    )
+
+
+def _as_text(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()  # a name on disk may be any bytes
 
 
 def _thumbnail_or_gray(path: str) -> np.ndarray:
