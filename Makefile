@@ -1,9 +1,9 @@
-# make run · test · lint · bench · smoke · notebooks · test-page · test-wheel · test-colab · test-jax
+# make run · test · lint · bench · fuzz · smoke · notebooks · test-page · test-wheel · test-colab · test-jax
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test lint bench smoke notebooks test-page test-wheel test-colab test-jax
+.PHONY: run test lint bench fuzz smoke notebooks test-page test-wheel test-colab test-jax
 
 # Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
 run: .venv/installed
@@ -34,6 +34,10 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/pair_pipeline.py
 	$(BIN)/python benchmarks/head_training.py
 	$(BIN)/python benchmarks/dual_step.py
+
+# Thousands of damaged files, kills at random moments, hard times; renews the README's table.
+fuzz: .venv/installed
+	$(BIN)/python benchmarks/fuzz.py
 
 # Every system of every notebook in the full profile, with sizes clipped and random weights.
 smoke: export TLL_SMOKE = 1
