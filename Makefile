@@ -1,10 +1,10 @@
-# make run · test · lint · bench · smoke · notebooks · docs
+# make run · test · lint · bench · fuzz · smoke · notebooks · docs
 #      test-page · test-wheel · test-colab · test-jax · test-seeds
 PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 
-.PHONY: run test lint bench smoke notebooks docs
+.PHONY: run test lint bench fuzz smoke notebooks docs
 .PHONY: test-page test-wheel test-colab test-jax test-seeds
 
 # Executes the notebooks and ends with a leaderboard; what is unchanged is skipped.
@@ -36,6 +36,10 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/pair_pipeline.py
 	$(BIN)/python benchmarks/head_training.py
 	$(BIN)/python benchmarks/dual_step.py
+
+# Thousands of damaged files, kills at random moments, hard times; renews the README's table.
+fuzz: .venv/installed
+	$(BIN)/python benchmarks/fuzz.py
 
 # Every system of every notebook in the full profile, with sizes clipped and random weights.
 smoke: export TLL_SMOKE = 1
