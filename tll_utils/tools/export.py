@@ -69,7 +69,9 @@ def compared(embedder: Embedder, path: Path, dataset: data.Dataset, *, count: in
     pictures = [
         images.resize(images.decode(p), embedder.size or SIZE) for side in sides for p in side
     ]
-    ours, theirs = embedder.embed(pictures), _embed(path, pictures)
+    # One by one is few enough for Keras, which is what the file has to agree with.
+    ours = np.concatenate([embedder.embed([one], show_progress=False) for one in pictures])
+    theirs = _embed(path, pictures)
     num_pairs = len(pictures) // 2
     own = np.arange(num_pairs)
     reached = [
