@@ -9,39 +9,49 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT, FOUND = HERE.parent, HERE / "fuzz.json"
 README = ROOT / "README.md"
+SIDE_BY_SIDE = 8  # processes; most of them wait for the work that they kill
 START, END = "<!-- fuzz -->", "<!-- /fuzz -->"
 
 
-def run(tests: Path, seed: str, report: Path) -> int:
-    """Runs one file of tests; leaves what it tried in `report`."""
-    environ = {**os.environ, "TLL_FUZZ": "full", "TLL_FUZZ_SEED": seed}
-    environ |= {"TLL_FUZZ_REPORT": str(report), "TQDM_DISABLE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+def pytest(*options: str, report: Path, seed: str = "0") -> tuple[int, str]:
+    """Runs pytest at full size; returns its exit code and what it said."""
+    environ = {**os.environ, "TLL_FUZZ": "full", "TLL_FUZZ_SEED": seed, "TQDM_DISABLE": "1"}
+    environ |= {"TLL_FUZZ_REPORT": str(report), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
     command += [f"--hypothesis-seed={seed}"]
-    with report.with_suffix(".log").open("w") as log:
-        return subprocess.run(command, env=environ, stdout=log, stderr=log, cwd=ROOT).returncode
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=ROOT)
+    return done.returncode, done.stdout
 
 
 def run_all(seed: str) -> dict:
-    """Runs all files side by side; ends the program if one of them fails."""
-    files = sorted((ROOT / "tests" / "fuzz").glob("test_*.py"))
-    tally: dict[str, dict[str, int]] = {}
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-        reports = [Path(folder) / f"{file.stem}.json" for file in files]
-        codes = list(pool.map(run, files, [seed] * len(files), reports))
-        for code, report in zip(codes, reports, strict=True):
-            if code:
-                sys.exit(report.with_suffix(".log").read_text()[-5000:])
-            found = json.loads(report.read_text())
-            for area, counts in found["tally"].items():
-                tally[area] = {name: counts.get(name, 0) for name in ("tried", "taken", "refused")}
-    return {"seed": seed, "areas": tally}
+    """Runs all tests, a process per kind; ends the program if one of them fails."""
+    tally: dict[str, Counter] = {}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        _, listed = pytest("--collect-only", "tests/fuzz", report=Path(folder) / "listed.json")
+        groups: dict[str, list[str]] = {}
+        for test in (line for line in listed.splitlines() if "::" in line):
+            groups.setdefault(test.split("-")[0], []).append(test)
+        reports = [Path(folder) / f"{place}.json" for place in range(len(groups))]
+        runs = [
+            pool.submit(pytest, *tests, report=report, seed=seed)
+            for tests, report in zip(groups.values(), reports, strict=True)
+        ]
+        failed = [said for code, said in (run.result() for run in runs) if code]
+        if failed:
+            sys.exit("\n".join(said[-3000:] for said in failed))
+        for report in reports:
+            for area, counts in json.loads(report.read_text())["tally"].items():
+                tally.setdefault(area, Counter()).update(counts)
+    names = ("tried", "taken", "refused")
+    areas = {area: {name: tally[area][name] for name in names} for area in sorted(tally)}
+    return {"seed": seed, "areas": areas}
 
 
 def markdown_table(found: dict) -> str:

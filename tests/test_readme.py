@@ -13,12 +13,27 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def leaderboard():
-    spec = importlib.util.spec_from_file_location("leaderboard", ROOT / "benchmarks/leaderboard.py")
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"benchmarks/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def leaderboard():
+    return benchmark("leaderboard")
+
+
+def test_reliability_is_the_table_of_the_last_fuzzing():
+    fuzz = benchmark("fuzz")
+    if not fuzz.FOUND.is_file():
+        pytest.skip("make fuzz has not been run to its end yet")
+    found = json.loads(fuzz.FOUND.read_text(encoding="utf-8"))
+    assert fuzz.with_table(README, found) == README
+    tried = {area: counts["tried"] for area, counts in found["areas"].items()}
+    kills = sum(count for area, count in tried.items() if area.startswith("kills"))
+    assert kills >= 30 and sum(tried.values()) - kills >= 10_000
 
 
 def test_leaderboard_is_the_one_of_the_stored_results(leaderboard):

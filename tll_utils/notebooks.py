@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -99,8 +100,21 @@ def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
         choose_networks(name, settings)
     if settings.data_dir:
         data.find(settings.data_dir)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         return pool.submit(_check, settings, names).result()
+
+
+def end_with_parent() -> None:
+    """Ends this worker when its parent is killed; it would wait for the next task for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _check(settings: Settings, names: Sequence[str]) -> Plan:

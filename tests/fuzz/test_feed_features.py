@@ -7,8 +7,6 @@ import pytest
 from fuzzing import case, spoiled_arrays, times
 from hypothesis import given
 
-from tll_utils.features.store import Store
-
 HASHES = np.array([b"%032x" % i for i in range(6)])
 FEATURES = {
     "hashes": HASHES,
@@ -18,14 +16,16 @@ FEATURES = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+def store(tmp_path_factory):
+    """A store of a toy; loading Keras takes memory, which is not counted."""
+    from tll_utils.features.store import Store
+
+    return Store(tmp_path_factory.mktemp("store"), {"backbone": "toy"})
 
 
 @times(20, 800)
 @given(content=spoiled_arrays(FEATURES))
-def test_spoiled_features_are_read_rightly_or_embedded_again(folder, content):
-    store = Store(folder, {"backbone": "toy"})
+def test_spoiled_features_are_read_rightly_or_embedded_again(store, content):
     store.folder.mkdir(parents=True, exist_ok=True)
     shard = store.folder / "0.npz"
     shard.write_bytes(content)

@@ -30,7 +30,7 @@ UNEQUAL = (".lock", ".owner", ".index", ".index-journal", ".npz", ".ipynb", "res
 def begin(work, folder):
     """Starts some work in a session of its own, and comes back when it has begun."""
     folder.mkdir(exist_ok=True)
-    environ = {**os.environ, "TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environ = {**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": str(WORK.parents[1])}
     child = subprocess.Popen(
         [sys.executable, str(WORK), work, str(folder)],
         stdout=subprocess.PIPE,
