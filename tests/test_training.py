@@ -92,11 +92,11 @@ def test_fit_loads_what_a_finished_training_left(toy, whole, tmp_path):
     assert (tmp_path / "training.npz").stat() == before
 
 
-def test_fit_removes_the_draft_of_a_killed_process(toy, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_DRAFT_SECONDS", 0)
-    draft = tmp_path / ".training.1-2.draft.npz"
+def test_fit_removes_the_draft_of_a_killed_process(toy, whole, tmp_path):
+    ours = files.draft_path(tmp_path / "training.npz")
+    nobody = 2**22 + 1  # no process has a number above 2²²
+    draft = ours.with_name(ours.name.replace(f"-{os.getpid()}-", f"-{nobody}-"))
     draft.write_bytes(b"half a fi")
-    os.utime(draft, (0, 0))
     assert_same(toy.fit(tmp_path), whole)
     assert [path.name for path in tmp_path.iterdir()] == ["training.npz"]
 
