@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import nbformat
@@ -80,23 +79,36 @@ def test_execute_says_so_when_the_kernel_dies(tmp_path):
         runner.execute([dead], tmp_path / "out", {})
 
 
+RUNNER = """
+import pathlib, signal, sys
+from tll_utils import notebooks
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us without
+paths = [pathlib.Path(path) for path in sys.argv[2:]]
+try: notebooks.execute(paths, sys.argv[1], {}, jobs=len(paths))
+except KeyboardInterrupt: sys.exit(130)
+"""
+
+
+def run_until(flags, number, out_dir, *paths, times=1):
+    """Runs notebooks in a process of its own, stops it once all flags are there; what it said."""
+    command = [sys.executable, "-c", RUNNER, out_dir, *paths]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not all(flag.exists() for flag in flags):
+        assert process.poll() is None
+        time.sleep(0.05)
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.2)
+    return process.communicate(timeout=60)[1], process.returncode
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_execute_can_be_stopped_and_keeps_what_ran(tmp_path, number):
     flag = tmp_path / "reached"
-    slow = write_notebook(
-        tmp_path / "01_slow.ipynb",
-        "print('done')",
-        f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(20)",
-    )
-
-    def stop_when_reached():
-        while not flag.exists():
-            time.sleep(0.05)
-        os.kill(os.getpid(), number)
-
-    threading.Thread(target=stop_when_reached, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        runner.execute([slow], tmp_path / "out", {})
+    wait = f"import pathlib, time; pathlib.Path({str(flag)!r}).touch(); time.sleep(60)"
+    slow = write_notebook(tmp_path / "01_slow.ipynb", "print('done')", wait)
+    _, code = run_until([flag], number, tmp_path / "out", slow)
+    assert code == 130
     kept = nbformat.read(tmp_path / "out" / "notebooks" / "01_slow.ipynb", as_version=4)
     assert kept.cells[1].outputs[0].text == "done\n"
 
@@ -127,26 +139,11 @@ while not folder.joinpath({other!r}).exists():
 
 def test_two_jobs_are_stopped_at_once_and_without_a_trace(tmp_path):
     cell = "import pathlib, time; pathlib.Path({!r}).touch(); time.sleep(60)"
-    paths = [
-        write_notebook(tmp_path / f"{name}_a.ipynb", cell.format(str(tmp_path / name)))
-        for name in ("01", "02")
-    ]
-    code = (
-        "import pathlib, sys; from tll_utils import notebooks\n"
-        "paths = [pathlib.Path(path) for path in sys.argv[2:]]\n"
-        "try: notebooks.execute(paths, sys.argv[1], {}, jobs=2)\n"
-        "except KeyboardInterrupt: sys.exit(130)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path / "out", *paths], stderr=subprocess.PIPE, text=True
-    )
-    while not all((tmp_path / name).exists() for name in ("01", "02")):
-        time.sleep(0.05)
-    for _ in range(2):  # as `make` and a terminal do: it hands the signal on
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode in (130, -signal.SIGTERM)
+    flags = [tmp_path / "01", tmp_path / "02"]
+    paths = [write_notebook(tmp_path / f"{f.name}_a.ipynb", cell.format(str(f))) for f in flags]
+    # Twice, as `make` and a terminal do: whoever started it hands the signal on.
+    said, code = run_until(flags, signal.SIGTERM, tmp_path / "out", *paths, times=2)
+    assert code in (130, -signal.SIGTERM)
     assert "Traceback" not in said and "never retrieved" not in said
 
 

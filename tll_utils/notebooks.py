@@ -315,6 +315,8 @@ class _Build:
             # Kept in a list, or a task could be collected before it has run. Once: whoever is
             # stopped together with the program that started it gets the signal twice.
             if not self.stops:
+                # Who waits for a killed kernel would complain that nobody listens any more.
+                asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
                 self.stops.extend(
                     asyncio.ensure_future(client.km.signal_kernel(signal.SIGKILL))
                     for client in self.clients
