@@ -196,10 +196,12 @@ class TestBuild:
 
     def test_a_result_that_changed_runs_what_comes_after_it(self, story):
         row = {"system": "s", "notebook": "01_a", "backbone": "", "data": "d", "profile": "quick"}
+        row |= {"weights": "none", "protocol": "per query", "n": 10, "m": 20, "seed": 0}
+        row |= dict.fromkeys(("top_1", "top_2", "top_5", "low", "high"), 0.5)
         story.out_dir.mkdir()
 
         def record(**result):
-            text = json.dumps([{**row, "seed": 0, **result}])
+            text = json.dumps([{**row, **result}])
             (story.out_dir / "results.json").write_text(text)
 
         record(top_2=0.5, seconds=1)

@@ -109,8 +109,7 @@ def end_with_parent() -> None:
     """Ends this worker when its parent is killed; it would wait for the next task for ever."""
 
     def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
+        if (parent := multiprocessing.parent_process()) is not None:
             parent.join()
             os._exit(1)
 
@@ -312,10 +311,9 @@ class _Build:
         """
 
         def stop() -> None:
-            # Kept in a list, or a task could be collected before it has run. Once: whoever is
-            # stopped together with the program that started it gets the signal twice.
+            # Once: who is stopped along with its starter gets the signal twice. And kept in a list.
             if not self.stops:
-                # Who waits for a killed kernel would complain that nobody listens any more.
+                # Or who waits for a killed kernel complains that nobody listens any more.
                 asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
                 self.stops.extend(
                     asyncio.ensure_future(client.km.signal_kernel(signal.SIGKILL))
