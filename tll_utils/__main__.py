@@ -158,7 +158,8 @@ def _run(options: argparse.Namespace) -> int:
 
     from tll_utils import data, notebooks
 
-    paths = notebooks.find_notebooks([n.strip() for n in options.only.split(",") if options.only])
+    only = options.only.split(",") if options.only else []  # an empty name between commas is one
+    paths = notebooks.find_notebooks([name.strip() for name in only])
     plan = notebooks.check(config, paths)
     dataset = data.load(plan.data_dir, seed=config.seed)
     _say(str(_inspected(dataset)))

@@ -41,15 +41,17 @@ def agreeing_cells(scores: Any, folds: np.ndarray, candidates: np.ndarray) -> di
     left, right = np.asarray(scores.views.left), np.asarray(scores.views.right)
     for fold, parts in zip(chosen, whole, strict=True):
         rows = np.flatnonzero(folds == fold)
-        cosines = np.zeros((*candidates[rows].shape, num_cells, num_cells), np.float32)
+        # Of the rights, a fold's lists name a fraction: the others need no second look.
+        listed, places = np.unique(candidates[rows], return_inverse=True)
+        places = places.reshape(candidates[rows].shape)
+        cosines = np.zeros((*places.shape, num_cells, num_cells), np.float32)
         for columns, model in parts:
             ours, theirs = (
                 unit_norm(encode(model, side[:, columns]).reshape(len(side), num_cells, -1))
-                for side in (left[rows], right)
+                for side in (left[rows], right[listed])
             )
-            for place, row in enumerate(rows):
-                agreed = ours[place] @ theirs[candidates[row]].swapaxes(1, 2)
-                cosines[place] += agreed / len(parts)
+            for place, those in enumerate(places):
+                cosines[place] += ours[place] @ theirs[those].swapaxes(1, 2) / len(parts)
         found[rows] = summarized(cosines)
     return {"why": found}
 

@@ -26,7 +26,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Returns:
         `oof`, float `(pairs, m)`, finite in the `rows` that were scored; `rows`, int; `candidates`,
         int `(pairs, m)`, positions of pairs; `test`, finite float, and `candidate_index`, int, of
-        one shape `(queries, m_test)`; `seconds`, one number.
+        one shape `(queries, m_test)`; `seconds`, one number; `why`, where it was noted, as of
+        `scoring.agreeing_cells`.
 
     Raises:
         TllError: If the file is missing, is damaged, or contradicts itself.
@@ -58,6 +59,9 @@ def _problem(stored: dict[str, np.ndarray]) -> str:
         return f"test of shape {test.shape} for candidate lists of shape {candidate_index.shape}"
     if rows.ndim != 1 or seconds.ndim or not np.isfinite(seconds):
         return "rows or seconds of another shape"
+    why = stored.get("why")
+    if why is not None and (why.dtype != np.uint8 or why.shape[:-1] != oof.shape):
+        return f"why of shape {why.shape} and type {why.dtype}"
     for name, places in (("rows", rows), ("candidates", candidates)):
         if places.size and not (places.min() >= 0 and places.max() < len(oof)):
             return f"{name} names pairs that are not there"

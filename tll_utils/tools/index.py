@@ -315,9 +315,11 @@ class Index:
                 digest = files.content_hash(picture)
             except OSError as error:
                 raise TllError(f"{picture}: cannot be read ({error.strerror}).") from error
-            hashes, matrix = self._vectors()
-            if digest in hashes:
-                return matrix[hashes.index(digest)].astype(np.float32)
+            known = self._rows("SELECT vector FROM vectors WHERE hash = ?", bytes, given=(digest,))
+            if known and len(known[0][0]) % 2 == 0:
+                vector = np.frombuffer(known[0][0], np.float16).astype(np.float32)
+                if np.isfinite(vector).all():
+                    return vector
         return self._narrow(self.embedder.embed([picture], show_progress=False))[0]
 
     def _narrow(self, vectors: np.ndarray) -> np.ndarray:

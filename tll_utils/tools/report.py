@@ -28,6 +28,7 @@ from tll_utils.tools import sheet
 FILE_NAME, PICTURES = "report.html", "report_pictures"
 MAX_QUERIES = 2000  # in the page; of more, the first ones
 _WHY_WIDTH = 9 * 2 + 4 * 4  # digits per pair of pictures
+_WHY_NUMBERS = 9 + 3 * 4  # of `scoring.agreeing_cells`: cells at the same place, and four lines
 SHOWN = 8  # candidates of each system that the page knows in order
 _DIGITS = string.digits + string.ascii_lowercase  # one per place in a candidate list
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -196,11 +197,11 @@ def _why(
     column. Blanks where nothing is known.
     """
     for name, places in ordered.items():
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
-            if "why" not in stored:
-                continue
-            shown = np.concatenate([places[:, :-1], true_place[:, None]], axis=1)
-            why = np.take_along_axis(stored["why"][: len(places)], shown[..., None], axis=1)
+        noted = stored.read(folder / f"{name}.npz").get("why")
+        if noted is None or noted.shape[2] != _WHY_NUMBERS:
+            continue
+        shown = np.concatenate([places[:, :-1], true_place[:, None]], axis=1)
+        why = np.take_along_axis(noted[: len(places)], shown[..., None], axis=1)
         same, lines = why[..., :9], why[..., 9:].reshape(*why.shape[:2], -1, 3)
         known = (same <= 100).all(axis=2) & (places >= 0)
         texts = [
