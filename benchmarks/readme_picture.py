@@ -5,7 +5,7 @@ from pathlib import Path
 from tll_utils import data, images, plots
 from tll_utils.data import sample
 
-PICTURE = Path(__file__).resolve().parents[1] / "notebooks" / "images" / "sample_pairs.png"
+PICTURE = Path(__file__).resolve().parents[1] / "notebooks" / "images" / "sample_pairs.webp"
 PAIRS_PER_KIND = 3
 
 
@@ -17,10 +17,16 @@ def main() -> None:
         rows = [row for row, name in enumerate(dataset.pairs["left"]) if kinds[name] == kind]
         lefts += [images.read_image(dataset.left_paths[row]) for row in rows[:PAIRS_PER_KIND]]
         rights += [images.read_image(dataset.right_paths[row]) for row in rows[:PAIRS_PER_KIND]]
-    titles = [kind for kind in sample.KINDS for _ in range(PAIRS_PER_KIND)]
-    figure = plots.pair_grid(lefts, rights, titles=titles, columns=PAIRS_PER_KIND)
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=80, bbox_inches="tight")
+    words = [kind.replace("colour", "color") for kind in sample.KINDS]
+    titles = [word for word in words for _ in range(PAIRS_PER_KIND)]
+    picture = plots.pair_grid(
+        lefts,
+        rights,
+        titles=titles,
+        title="Pairs of the sample: two drawings that share one kind of likeness",
+        columns=PAIRS_PER_KIND,
+    )
+    picture.save(PICTURE)
 
 
 if __name__ == "__main__":
