@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from fuzzing import case
+from fuzzing import FULL, case
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 54_321  # owns what is not ours
@@ -115,6 +115,18 @@ def test_little_memory_is_enough_to_draw_and_check(folder):
         path = folder / "with little"
         tll("sample", path, "--pairs", 20, "--queries", 4, limit=limit, environ=one_thread)
         assert "(sample)" in tll("check", path, limit=limit, environ=one_thread)
+
+
+@pytest.mark.skipif(not FULL, reason="waits for Keras; make fuzz runs it")
+@needs_root
+def test_without_a_network_missing_weights_are_named(folder, drawn):
+    with case("starved: no network", seconds=200):
+        said = tll(
+            "run", "--data", drawn, "--out", folder / "out", "--only", "04",
+            "--backbones", "vgg16", before=["unshare", "-n"], code=1,
+            environ={"KERAS_HOME": str(folder / "keras")},
+        )  # fmt: skip
+        assert "vgg16_weights" in said and str(folder / "keras" / "models") in said
 
 
 def test_a_locale_without_utf8_and_odd_names_are_no_matter(folder, drawn):
