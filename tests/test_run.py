@@ -269,7 +269,8 @@ def encoder_of(*, gray=False, seed=0):
             keras.layers.Rescaling(1 / 255, offset=-0.5),
             keras.layers.Conv2D(4, 5, strides=4, activation="relu", kernel_initializer=start),
             keras.layers.Flatten(),
-            keras.layers.Dense(6, kernel_initializer=start),
+            # With a bias no embedding is 0, whose direction has no gradient (NaN on JAX).
+            keras.layers.Dense(6, kernel_initializer=start, bias_initializer="ones"),
         ]
     )
 

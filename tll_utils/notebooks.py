@@ -33,7 +33,7 @@ from tll_utils.settings import Settings, choose_networks, project_dir
 _PACKAGE = Path(__file__).resolve().parent
 # Whose results a notebook reads; it waits for these, and is made anew when they change.
 _READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
-_GIB_PER_JOB = {"quick": 2, "cpu": 3, "full": 8}
+_GIB_PER_JOB = {"quick": 2, "cpu": 4, "full": 8}
 # What a row says about the making of a result, not about the result.
 _NOT_THE_RESULT = {"seconds", "version", "commit", "keras", "tensorflow"}
 
