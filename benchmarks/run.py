@@ -37,7 +37,8 @@ def main():
         job = {"weights": weights or "random", "store_dir": folder}
         compare_scoring(paths[: int(4000 * share)], weights, job)
         compare_pipeline(paths[: int(1600 * share)], job)
-        show_scaling(paths, [int(n * share) for n in (500, 2000, 8000, 32000)], job)
+        counts = [int(n * share) for n in (500, 2000, 8000, 32000)]
+        show_scaling(paths, counts, job, queries=int(2000 * share))
 
 
 def compare_scoring(paths, weights, job):
@@ -78,15 +79,15 @@ def compare_pipeline(paths, job):
     verdict("of the network's throughput", seconds["memory"] / seconds["files"], at_least=0.92)
 
 
-def show_scaling(paths, counts, job):
+def show_scaling(paths, counts, job, *, queries):
     seconds = run("our_way.py", "scale", **job, paths=paths, counts=counts)
     print("\nCost against size\n  images      first run   second run")
     for count, cold, warm in zip(counts, seconds["cold"], seconds["warm"], strict=True):
         print(f"  {count:6d}   {cold:9.1f} s   {warm:8.2f} s   {cold / warm:5.0f} times as fast")
     verdict("times as fast when warm", seconds["cold"][-1] / seconds["warm"][-1], at_least=100)
     lengths = [20, 200, 2000]
-    seconds = run("our_way.py", "score_many", num_queries=2000, candidates=lengths)["seconds"]
-    print("  candidates per query, 2000 queries, features in memory")
+    seconds = run("our_way.py", "score_many", num_queries=queries, candidates=lengths)["seconds"]
+    print(f"  candidates per query, {queries} queries, features in memory")
     for length, taken in zip(lengths, seconds, strict=True):
         print(f"  {length:6d}   {taken:9.2f} s")
 

@@ -1,4 +1,4 @@
-"""Examples and benchmarks run: at toy size, with random weights, each as its own process."""
+"""Examples run: at toy size, with random weights, each as its own process."""
 
 import json
 import os
@@ -107,15 +107,3 @@ def test_embed_images_shares_the_work_and_goes_on_where_it_was_killed(environ, t
     printed = finish(*(start(script, *options, f"{i}/2", environ=environ) for i in (1, 2)))
     assert all("mobilenet: 3 images" in text and "vgg16: 3 images" in text for text in printed)
     assert all(path.stat().st_mtime_ns == before for path, before in shards.items())
-
-
-@pytest.mark.parametrize(
-    ("script", "arguments", "expected"),
-    [
-        ("head_training.py", ("--pairs", 64, "--epochs", 2), "times as fast per epoch"),
-        ("dual_step.py", ("--rounds", 1), "times the encoder"),
-        ("run.py", ("--share", 0.005), "times as fast when warm"),
-    ],
-)
-def test_benchmark_runs(script, arguments, expected, environ):
-    assert expected in run(f"benchmarks/{script}", *arguments, environ=environ)

@@ -175,6 +175,7 @@ def depths(a, b):
     results |= {"horizontal": a, "vertical": b}
     faces = {"aligned": Run().hits(a), "both": Run().hits(a), "whole": Run().hits(b)}
     names = {"alone": {"deep": Run().hits(b)}, "DEPTHS": ["deep"], "face_hits": faces}
+    names["shown_pairs"] = "pairs with a face"
     return {"hits": hits, "results": results, **names}
 
 

@@ -315,9 +315,6 @@ def _build(model: keras.Model, batches: Batches) -> None:
             model.optimizer.build(model.trainable_variables)
 
 
-# -- which training a file belongs to --------------------------------------------------------------
-
-
 def _fingerprint(
     model: keras.Model,
     batches: Batches,
