@@ -313,3 +313,15 @@ def test_model_is_saved_and_loaded_as_one_of_ours(tmp_path):
     assert isinstance(loaded, training.Model)
     x = few()[0][0]
     np.testing.assert_array_equal(loaded(x), model(x))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy of tf.distribute")
+def test_a_strategy_of_one_device_trains_as_none():
+    import tensorflow as tf
+
+    alone = training.Machine(tf.distribute.MirroredStrategy(["CPU:0"]), 1)
+    found, expected = (
+        toy_training.softmax(machine)
+        for machine in (alone, training.choose(environ={}, say=lambda text: None))
+    )
+    np.testing.assert_allclose(found["loss"], expected["loss"], atol=1e-5)

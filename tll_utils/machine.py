@@ -243,8 +243,9 @@ def is_chief(model: keras.Model) -> bool:
 
 
 def scope_of(model: keras.Model) -> contextlib.AbstractContextManager:
-    """The scope in which the model's variables may be assigned."""
-    return _strategy_of(model).scope() if is_distributed(model) else contextlib.nullcontext()
+    """The scope in which the model's variables may be made and assigned, also of one replica."""
+    strategy = _strategy_of(model)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def check(model: keras.Model, batches: Batches, validation: Batches | None = None) -> None:
