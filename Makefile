@@ -48,7 +48,7 @@ smoke: export TLL_BACKBONES =
 smoke: export TLL_SEEDS =
 smoke: .venv/installed
 	rm -rf build/smoke
-	$(BIN)/python -m tll_utils run --profile full --weights random --jobs 2 --out build/smoke
+	$(BIN)/python -m tll_utils run --profile full --weights random --out build/smoke
 	$(BIN)/python .ci/smoke-rows build/smoke
 
 # Re-executes the committed notebooks on the sample data.
