@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import json
 import re
 import runpy
 from pathlib import Path
@@ -163,3 +164,17 @@ def test_notebook_exercises_have_a_hint_and_a_solution_that_fits_the_page(path, 
 
 def test_notebook_is_light_enough_to_load(path):
     assert path.stat().st_size <= MAX_BYTES
+
+
+def test_recorded_figures_of_the_best_systems_are_those_of_the_leaderboard():
+    results = json.loads((DIRECTORY.parent / "benchmarks" / "results_tll_cpu.json").read_text())
+    top_2 = {row["system"]: f"{row['top_2']:.3f}".lstrip("0") for row in results}
+    [path] = DIRECTORY.glob("08_*.ipynb")
+    text = " ".join(prose(nbformat.read(path, as_version=4)).split())
+    best, matched = top_2["best_per_query"], top_2["best_one_to_one"]
+    blend, blend_matched = top_2["ensemble_blend"], top_2["ensemble_one_to_one"]
+    vote, weighted = top_2["ensemble_vote"], top_2["ensemble_weighted_vote"]
+    assert f"matching lifted the best system from {best} to {matched} " in text
+    assert f"the blend from {blend} to {blend_matched} " in text
+    assert f"the majority vote reached {vote} and the weighted vote {weighted}," in text
+    assert f"the best member ({best};" in text and f"the fitted blend {blend}," in text
