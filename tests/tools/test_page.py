@@ -48,6 +48,16 @@ def visit(browser):
     assert all("//127.0.0.1:" in url for url in asked if url.startswith("http"))
 
 
+@pytest.mark.parametrize("width", [360, 700, 1000, 1920])
+def test_the_menu_covers_no_heading(out_dir, dataset, visit, width):
+    page = visit(report.write(out_dir, dataset).as_uri(), viewport={"width": width, "height": 400})
+    page.get_by_role("link", name="Queries and what was found").click()
+    page.wait_for_timeout(300)
+    heading = page.get_by_role("heading", name="Queries and what was found").bounding_box()
+    menu = page.locator("nav").bounding_box()
+    assert menu["y"] + menu["height"] <= heading["y"] < 200
+
+
 @pytest.mark.parametrize("width", [360, 1920])
 def test_report_fits_the_screen_and_filters(out_dir, dataset, visit, width):
     path = report.write(out_dir, dataset)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
+
+Shape = tuple[int, ...]
 
 _graphs: weakref.WeakKeyDictionary[keras.Model, dict] = weakref.WeakKeyDictionary()
 
@@ -29,7 +31,7 @@ def encode(encoder: keras.Layer, inputs: Any, *, batch_size: int = 256) -> np.nd
     inputs = np.asarray(inputs)
     if not encoder.built:
         encoder.build((None, *inputs.shape[1:]))
-    call = _compiled(encoder, inputs.shape[1:]) if isinstance(encoder, keras.Model) else encoder
+    call = compiled(encoder, inputs.shape[1:]) if isinstance(encoder, keras.Model) else encoder
     size = even_batch_size(len(inputs), batch_size)
     outputs: Any = None
     # At least one batch: of no rows, so that the width is known.
@@ -57,18 +59,34 @@ def filled(batch: np.ndarray, size: int) -> np.ndarray:
     return np.pad(batch, ((0, size - len(batch)), *[(0, 0)] * (batch.ndim - 1)))
 
 
-def _compiled(model: keras.Model, shape: tuple[int, ...]) -> Callable[[np.ndarray], Any]:
-    """The model as one graph that reads its weights anew at each call; kept as long as it is."""
+def compiled(model: keras.Model, shape: Shape | Mapping[str, Shape]) -> Callable[[Any], Any]:
+    """The model as one graph that reads its weights anew at each call; kept as long as it is.
+
+    Args:
+        model: Called in inference mode.
+        shape: Of one row of its input, or per name for several inputs.
+
+    Returns:
+        A function of one float32 batch, or a dict of them.
+    """
     if keras.backend.backend() != "tensorflow":
         return model.predict_on_batch
+    key = tuple(sorted(shape.items())) if isinstance(shape, Mapping) else shape
     graphs = _graphs.setdefault(model, {})
-    if shape not in graphs:
+    if key not in graphs:
         import tensorflow as tf
 
+        def spec(shape: Shape) -> tf.TensorSpec:
+            return tf.TensorSpec((None, *shape), tf.float32)
+
         reference: Any = weakref.ref(model)  # or the graph would keep its own key alive
-        graphs[shape] = tf.function(
+        graphs[key] = tf.function(
             lambda batch: reference()(batch, training=False),
-            input_signature=[tf.TensorSpec((None, *shape), tf.float32)],
+            input_signature=[
+                {name: spec(rows) for name, rows in shape.items()}
+                if isinstance(shape, Mapping)
+                else spec(shape)
+            ],
             autograph=False,
         )
-    return graphs[shape]
+    return graphs[key]

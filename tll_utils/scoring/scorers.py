@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from tll_utils.features import encode
+from tll_utils.features import encode, encoding
 from tll_utils.scoring.ranking import cosine_scores, euclidean_scores
 
 
@@ -97,12 +97,17 @@ class NetworkScorer(Scorer):
         self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
     ) -> np.ndarray:
         left, right = np.repeat(np.arange(len(queries)), candidates.shape[1]), candidates.ravel()
+        queries, gallery = np.asarray(queries, np.float32), np.asarray(gallery, np.float32)
+        call = encoding.compiled(
+            self.network, {"left": queries.shape[1:], "right": gallery.shape[1:]}
+        )
         scores = np.empty(len(left), np.float32)
-        for start in range(0, len(left), self.pairs_at_once):
-            rows = slice(start, start + self.pairs_at_once)
-            pairs = {"left": queries[left[rows]], "right": gallery[right[rows]]}
-            found = keras.ops.convert_to_numpy(self.network(pairs, training=False))
-            scores[rows] = found[:, 0]
+        size = encoding.even_batch_size(len(left), self.pairs_at_once)
+        for start in range(0, len(left), size):
+            rows = slice(start, start + size)
+            sides = {"left": queries[left[rows]], "right": gallery[right[rows]]}
+            found = call({name: encoding.filled(side, size) for name, side in sides.items()})
+            scores[rows] = np.asarray(found)[: len(scores[rows]), 0]
         return scores.reshape(candidates.shape)
 
 
