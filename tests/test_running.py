@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -111,6 +112,14 @@ def test_execute_can_be_stopped_and_keeps_what_ran(tmp_path, number):
     assert code == 130
     kept = nbformat.read(tmp_path / "out" / "notebooks" / "01_slow.ipynb", as_version=4)
     assert kept.cells[1].outputs[0].text == "done\n"
+
+
+@pytest.mark.parametrize(("gib", "jobs"), [(3, 1), (9, 1), (17, 2), (100, 2)])
+def test_memory_and_cores_decide_how_many_notebooks_run_at_once(gib, jobs, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=gib * 2**30))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert runner.suitable_jobs("full") == jobs
 
 
 def test_jobs_run_side_by_side_but_a_reader_waits(tmp_path):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm.auto import tqdm
@@ -141,17 +142,15 @@ def _check(settings: Settings, names: Sequence[str]) -> Plan:
 
 
 def suitable_jobs(profile: str) -> int:
-    """How many notebooks this machine takes at once, by its cores and free memory.
+    """How many notebooks this machine takes at once, by its cores and available memory.
 
     One where there is a GPU or a TPU: the first kernel takes all of its memory.
     """
     if shutil.which("nvidia-smi") or {"TPU_NAME", "TPU_WORKER_ID"} & set(os.environ):
         return 1
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (AttributeError, ValueError):  # not on this system
-        return 1
-    return int(max(1, min(os.cpu_count() or 1, free // _GIB_PER_JOB[profile], 4)))
+    # What files have left in memory is available: it gives way.
+    gib = psutil.virtual_memory().available / 2**30
+    return int(max(1, min(os.cpu_count() or 1, gib // _GIB_PER_JOB[profile], 4)))
 
 
 def execute(
