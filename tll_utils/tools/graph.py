@@ -57,7 +57,7 @@ class Graph:
                 self._graph.save(str(draft))
 
     def nearest(self, vector: np.ndarray) -> Iterator[tuple[str, float]]:
-        """Hashes and cosines from the most alike down; about 1 in 100 of the first may be missing.
+        """Hashes and cosines from the most alike down; one in twenty of the first may be missing.
 
         All others follow, so that whoever leaves many aside finds enough.
         """
