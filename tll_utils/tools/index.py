@@ -12,6 +12,7 @@ import hashlib
 import os
 import sqlite3
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,8 @@ class Index:
         with self._explained():
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._sql = sqlite3.connect(self.path or ":memory:", timeout=60)
+            self._sql = sqlite3.connect(path or ":memory:", timeout=60, check_same_thread=False)
+            weakref.finalize(self, self._sql.close)  # in whatever thread; a refused file, too
             self._refuse_foreign()
             self._sql.executescript(_TABLES)
             noted = dict(self._rows("SELECT name, value FROM about", str, str))
