@@ -28,9 +28,11 @@ def run(make_settings):
 
 def random_scores(run, seed=0):
     rng = np.random.default_rng(seed)
+    oof = rng.normal(size=run.protocol.candidates.shape)
+    test = rng.normal(size=run.dataset.candidate_index.shape)
     return Scores(
-        rng.normal(size=run.protocol.candidates.shape),
-        rng.normal(size=run.dataset.candidate_index.shape),
+        oof,
+        lambda: test,
         np.arange(len(run.dataset.pairs)),
         seconds=1.25,
     )
@@ -130,6 +132,20 @@ def test_cross_validate_never_scores_a_pair_with_a_model_that_saw_it(run):
         assert not np.isin(run.groups[train], run.groups[held_out]).any()
 
 
+def test_the_test_queries_are_scored_once_and_only_if_asked_for(run):
+    asked = []
+
+    def scorer(queries, gallery, candidates):
+        asked.append(len(gallery))
+        return np.zeros(candidates.shape)
+
+    scores = run.cross_validate(lambda train, fold: scorer, numbers_of(run))
+    num_folds, gallery = run.protocol.num_folds, len(run.dataset.gallery_paths)
+    assert asked == [len(run.dataset.pairs)] * num_folds
+    assert scores.test is scores.test
+    assert asked[num_folds:] == [gallery] * num_folds
+
+
 def test_cross_validate_on_one_fold_scores_its_rows_alone(run):
     scores = run.cross_validate(lambda train, fold: constant(1), numbers_of(run), folds=[1])
     np.testing.assert_array_equal(scores.rows, np.flatnonzero(run.protocol.folds == 1))
@@ -154,7 +170,7 @@ def with_hits(run, hits, rows=None):
     oof = np.full(run.protocol.candidates.shape, np.nan)
     oof[rows] = 0.5
     oof[rows, run.protocol.true_place[rows]] = np.where(hits, 1, -1)
-    return Scores(oof, np.zeros(run.dataset.candidate_index.shape), rows)
+    return Scores(oof, lambda: np.zeros(run.dataset.candidate_index.shape), rows)
 
 
 def test_summarise_counts_the_scored_rows_by_hand(run):

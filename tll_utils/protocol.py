@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,18 +58,24 @@ class Scores:
 
     Attributes:
         oof: Float `(pairs, m)`: out of fold, each pair scored by a model that never saw it.
-        test: Float `(queries, m_test)`, the mean over the folds' models.
+        score_test: Computes `test`, the larger part of the work, once somebody asks: most of what
+            is tried is never recorded.
         rows: Int; the pairs whose `oof` row counts. The others hold NaN.
-        seconds: What fitting and scoring took, from stored features or loaded images.
+        seconds: What fitting and scoring the pairs took, from stored features or loaded images.
         scorers: What was fitted, one per fold; empty for frozen features and combinations.
         front: How an image becomes what the scorers take; see `features.fronts`.
         views: What was scored, so that `record` can note which cells agreed.
     """
 
     oof: np.ndarray
-    test: np.ndarray
+    score_test: Callable[[], np.ndarray]
     rows: np.ndarray
     seconds: float = 0.0
     scorers: tuple[Any, ...] = ()
     front: Any = None
     views: Any = None
+
+    @functools.cached_property
+    def test(self) -> np.ndarray:
+        """Float `(queries, m_test)`, the mean over the folds' models; computed once."""
+        return self.score_test()

@@ -133,10 +133,10 @@ class Run:
         self, views: Views, similarity: Callable[..., np.ndarray] = scoring.cosine_scores
     ) -> Scores:
         """Scores features that nothing was fitted on; `views` as from `embed`."""
-        start = time.monotonic()
+        start, lists = time.monotonic(), self.dataset.candidate_index
         return Scores(
             oof=similarity(views.left, views.right, self.protocol.candidates),
-            test=similarity(views.query, views.gallery, self.dataset.candidate_index),
+            score_test=lambda: similarity(views.query, views.gallery, lists),
             rows=np.arange(len(self.dataset.pairs)),
             seconds=time.monotonic() - start,
             scorers=(scoring.distance_of(),) if similarity is scoring.euclidean_scores else (),
@@ -148,6 +148,8 @@ class Run:
     ) -> Scores:
         """Fits on all folds but one, scores that one; the test scores are the models' mean.
 
+        What `fit` returns must not change afterwards: the test set is scored when it is asked for.
+
         Args:
             fit: `fit(train_indices, fold)` returns a scorer, or an encoder whose embeddings are
                 compared by cosine. It sees the training side alone.
@@ -158,18 +160,18 @@ class Run:
         splits = dict(enumerate(self.protocol.splits()))
         chosen = list(splits) if folds is None else list(folds)
         oof = np.full(self.protocol.candidates.shape, np.nan, np.float32)
-        test = np.zeros(self.dataset.candidate_index.shape, np.float32)
         scorers = []
         for fold in chosen:
             train, valid = splits[fold]
             fitted = fit(train, fold)
             scorer = scoring.cosine_of(fitted) if isinstance(fitted, keras.Layer) else fitted
             oof[valid] = scorer(views.left[valid], views.right, self.protocol.candidates[valid])
-            test += scorer(views.query, views.gallery, self.dataset.candidate_index) / len(chosen)
             scorers.append(scorer)
         rows = np.flatnonzero(np.isin(self.protocol.folds, chosen))
         seconds = time.monotonic() - start
-        return Scores(oof, test, rows, seconds, tuple(scorers), views.front, views)
+        asked = views.query, views.gallery, self.dataset.candidate_index
+        score_test = functools.partial(scoring.mean_scores, scorers, *asked)
+        return Scores(oof, score_test, rows, seconds, tuple(scorers), views.front, views)
 
     def hits(self, scores: Scores, k: int = 2, *, rows: np.ndarray | None = None) -> np.ndarray:
         """Marks the scored pairs whose match ranks in the top `k`. Bool, one per row.
@@ -316,7 +318,7 @@ class Run:
         asked = {"candidates": self.protocol, "candidate_index": self.dataset}
         if not all(np.array_equal(found[n], getattr(of, n)) for n, of in asked.items()):
             raise TllError(f"The scores of {system!r} belong to another data set or seed.")
-        return Scores(found["oof"], found["test"], found["rows"], float(found["seconds"]))
+        return Scores(found["oof"], lambda: found["test"], found["rows"], float(found["seconds"]))
 
     def recorded(self) -> list[str]:
         """Names of the systems with scores of this data set and protocol, as in `results.json`."""

@@ -168,6 +168,15 @@ def test_exact_keys_and_what_is_stored_along_with_them(embed, paths, passes):
     assert passes[1:] == [(2, ("pixels/max", PIXELS))]
 
 
+def test_a_picture_without_a_face_is_not_embedded_twice(embed, paths, passes, monkeypatch):
+    faces = {path: np.arange(15.0) + (path == paths[2]) for path in paths}  # one has a face
+    monkeypatch.setattr(images, "faces_of", lambda asked, **_: np.array([faces[p] for p in asked]))
+    whole = embed(paths)
+    cut = embed(paths, crop=0.5)
+    assert [count for count, _ in passes] == [7, 1]
+    np.testing.assert_allclose(cut[PIXELS], whole[PIXELS])  # each is of one color
+
+
 def test_a_data_set_goes_through_a_backbone_once(paths, passes, tmp_path):
     roles = ("left_paths", "right_paths", "query_paths", "gallery_paths")
     dataset = SimpleNamespace(**dict.fromkeys(roles, paths))

@@ -119,14 +119,11 @@ def test_cells_overlap_and_come_row_after_row():
     np.testing.assert_allclose(layers.CellPooling(3, 1)(column), [[1.5, 2.5, 4.5]])
 
 
-def test_cells_are_the_same_where_the_size_is_not_known_before():
-    images = keras.Input((None, None, 2))
-    model = keras.Model(images, layers.CellPooling(3, 2)(images))
-    maps = np.random.default_rng(0).normal(size=(2, 7, 4, 2)).astype(np.float32)
-    assert model.output_shape == (None, 12)
-    np.testing.assert_allclose(
-        model.predict(maps, verbose=0), layers.CellPooling(3, 2)(maps), atol=1e-6
-    )
+def test_cells_of_maps_of_unknown_size_are_refused():
+    with pytest.raises(
+        ValueError, match=r"must be known. Received: maps of shape \(None, None, 4, 2"
+    ):
+        layers.CellPooling(3, 2)(keras.Input((None, 4, 2)))
 
 
 @pytest.mark.parametrize("options", [{"rows": 0}, {"columns": 1.5}, {"mode": "sum"}])

@@ -19,7 +19,7 @@ def scores_of(front, encoders, left, right):
     rows = np.arange(len(FOLDS))
     oof = np.zeros(CANDIDATES.shape)
     scorers = tuple(map(scoring.cosine_of, encoders))
-    return Scores(oof, oof, rows, 0.0, scorers, front, Views(left, right, None, None))
+    return Scores(oof, lambda: oof, rows, 0.0, scorers, front, Views(left, right, None, None))
 
 
 def test_agreeing_cells_are_those_of_the_whitened_parts_that_see_whole_images():

@@ -1,6 +1,7 @@
 """Blending: arithmetic by hand, and what must hold for any members."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -166,15 +167,19 @@ class Pair:
     """The fields of `run.Scores`."""
 
     oof: np.ndarray
-    test: np.ndarray
+    score_test: Callable[[], np.ndarray]
     rows: np.ndarray = dataclasses.field(default_factory=lambda: np.arange(2))
     seconds: float = 1.5
     scorers: tuple = ("scorer",)
     front: object = "front"
 
+    @property
+    def test(self):
+        return self.score_test()
+
 
 def test_combine_treats_test_scores_as_out_of_fold_scores():
-    systems = [Pair(ROW, 2 * ROW), Pair(ROW + 1, ROW)]
+    systems = [Pair(ROW, lambda: 2 * ROW), Pair(ROW + 1, lambda: ROW)]
     combined = ensemble.combine(systems, sum)
     np.testing.assert_array_equal(combined.oof, 2 * ROW + 1)
     np.testing.assert_array_equal(combined.test, 3 * ROW)
@@ -186,7 +191,8 @@ def test_combine_treats_test_scores_as_out_of_fold_scores():
 def test_combine_nested_scores_each_fold_with_its_own_weights():
     up, down = np.array([[1.0, 2.0]] * 2), np.array([[2.0, 1.0]] * 2)
     weights = np.array([[1.0, 0.0], [0.0, 3.0]])  # fold 0 trusts the first, fold 1 the second
-    combined = ensemble.combine_nested([Pair(up, up), Pair(down, up)], weights, np.array([1, 0]))
+    systems = [Pair(up, lambda: up), Pair(down, lambda: up)]
+    combined = ensemble.combine_nested(systems, weights, np.array([1, 0]))
     np.testing.assert_allclose(combined.oof, [[3, -3], [-1, 1]])
     np.testing.assert_allclose(combined.test, [[-2, 2]] * 2)  # mean weights 0.5 and 1.5
 

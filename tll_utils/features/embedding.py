@@ -90,6 +90,13 @@ def embed(
     also = [key for key in dict.fromkeys(also) if key not in keys]
     for key in [*keys, *also]:
         pools.split(key)
+    if tap.crop:
+        has_face = images.faces_of(paths, store_dir=store_dir, progress=False)[:, 0] > 0
+        if not has_face.all():
+            options = {"store_dir": store_dir, "keys": keys, "also": also, "progress": progress}
+            return _embed_by_face(
+                paths, has_face, backbone, batch_size=batch_size, **options, **looks
+            )
     engine = engines.resolve(looks.get("engine", "auto"))
     shelf = store.Store(store_dir, {**_recipe(tap), "engine": engine})
     hashes, first, inverse = np.unique(
@@ -103,17 +110,32 @@ def embed(
             with progress_bars.bar(
                 total=count, desc=f"embed with {backbone}", unit=" images", shown=progress
             ) as bar:
-                options: dict[str, Any] = {"batch_size": batch_size, "on_batch": bar.update}
+                how: dict[str, Any] = {"batch_size": batch_size, "on_batch": bar.update}
                 for wanted, rows in table.gaps(keys):
                     rows = rows[np.argsort(first[rows])]  # in the order of `paths`
                     embedder = Embedder(tap, wanted, engine=engine, cache_dir=shelf.folder)
                     todo = [paths[first[row]] for row in rows]
                     cut = _cutter(tap, todo, store_dir) if tap.crop else None
-                    for shard in embed_files(todo, embedder, cut=cut, **options):
+                    for shard in embed_files(todo, embedder, cut=cut, **how):
                         done, rows = np.split(rows, [len(next(iter(shard.values())))])
                         shelf.write(hashes[done], shard)
                         table.fill(done, {key: shard[key] for key in keys if key in shard})
     return {key: table.pop(key)[inverse] for key in dict.fromkeys(keys)}
+
+
+def _embed_by_face(
+    paths: Sequence[Path | str], has_face: np.ndarray, backbone: str, *, crop: float, **options: Any
+) -> Features:
+    """Cuts faces out where there are some; the others are whole pictures, most likely stored."""
+    features: Features = {}
+    for wanted, share in ((has_face, crop), (~has_face, 0.0)):
+        if not wanted.any():
+            continue
+        found = embed([*itertools.compress(paths, wanted)], backbone, crop=share, **options)
+        for key, rows in found.items():
+            whole = features.setdefault(key, np.empty((len(paths), *rows.shape[1:]), rows.dtype))
+            whole[wanted] = rows
+    return features
 
 
 def embed_dataset(

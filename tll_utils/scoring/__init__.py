@@ -36,13 +36,14 @@ from tll_utils.scoring.ranking import (
 if TYPE_CHECKING:
     from tll_utils.scoring.cells import agreeing_cells
     from tll_utils.scoring.models import can_compose, compose
-    from tll_utils.scoring.scorers import Scorer, cosine_of, distance_of, similarity_of
+    from tll_utils.scoring.scorers import Scorer, cosine_of, distance_of, mean_scores, similarity_of
 
 _WITH_KERAS = {
     "agreeing_cells": "cells",
     "Scorer": "scorers",
     "cosine_of": "scorers",
     "distance_of": "scorers",
+    "mean_scores": "scorers",
     "similarity_of": "scorers",
     "can_compose": "models",
     "compose": "models",
@@ -68,6 +69,7 @@ __all__ = [
     "gallery_ranks",
     "holm",
     "leaderboard",
+    "mean_scores",
     "one_to_one",
     "paired_comparison",
     "ranks",

@@ -219,7 +219,7 @@ def combine(systems: Sequence[S], how: Callable[[Members], np.ndarray]) -> S:
     return _combined(
         systems,
         oof=how([system.oof for system in systems]),
-        test=how([system.test for system in systems]),
+        score_test=lambda: how([system.test for system in systems]),
     )
 
 
@@ -243,16 +243,18 @@ def combine_nested(
     return _combined(
         systems,
         oof=weighted_sum([system.oof for system in systems], weights[folds], scale=scale),
-        test=weighted_sum([system.test for system in systems], weights.mean(axis=0), scale=scale),
+        score_test=lambda: weighted_sum(
+            [system.test for system in systems], weights.mean(axis=0), scale=scale
+        ),
     )
 
 
-def _combined(systems: Sequence[S], *, oof: np.ndarray, test: np.ndarray) -> S:
+def _combined(systems: Sequence[S], *, oof: np.ndarray, score_test: Callable[[], np.ndarray]) -> S:
     # A blend of scores is no network: what could be saved of one system is not the combination.
     return dataclasses.replace(
         systems[0],
         oof=oof,
-        test=test,
+        score_test=score_test,
         seconds=sum(system.seconds for system in systems),
         scorers=(),
         front=None,

@@ -6,6 +6,8 @@ keeps its networks, so that `scoring.compose` can make one model of the scorers 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 
@@ -156,3 +158,14 @@ def similarity_of(
             f"Received: {network} with inputs {inputs}"
         )
     return NetworkScorer(encoder, network, batch_size=batch_size, pairs_at_once=pairs_at_once)
+
+
+def mean_scores(
+    scorers: Sequence[Callable[..., np.ndarray]],
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    candidates: np.ndarray,
+) -> np.ndarray:
+    """The mean of what several scorers, one per fold, say of the same lists; float32 `(n, m)`."""
+    parts = [scorer(queries, gallery, candidates) / len(scorers) for scorer in scorers]
+    return np.asarray(np.sum(parts, axis=0), np.float32)
