@@ -177,4 +177,6 @@ def test_recorded_figures_of_the_best_systems_are_those_of_the_leaderboard():
     assert f"matching lifted the best system from {best} to {matched} " in text
     assert f"the blend from {blend} to {blend_matched} " in text
     assert f"the majority vote reached {vote} and the weighted vote {weighted}," in text
-    assert f"the best member ({best};" in text and f"the fitted blend {blend}," in text
+    csls = top_2["best_csls"]
+    assert f"CSLS lifts the best system from {best} to {csls}," in text
+    assert f"the best member ({csls};" in text and f"the fitted blend {blend}," in text
