@@ -20,7 +20,7 @@ DIRECTORY = Path(__file__).parents[1] / "notebooks"
 NUM_PAIRS, NUM_CANDIDATES = 200, 20
 SIGNS = {"a wins": 1, "b wins": -1, "neither": 0}
 # What makes a cell's sentence a verdict: words that follow from a comparison.
-VERDICT = re.compile(r"verdict|said|_words?\b|holds\[|by_gain|by_faces")
+VERDICT = re.compile(r"verdict|said|_words?\b|holds\[|by_gain|by_faces|by_csls")
 
 
 def system(share):
@@ -202,6 +202,12 @@ def faces(a, b):
     }
 
 
+def hubs(a, b):
+    names = {"less_hubs": {"pairs to test on": paired(a, b)}, "csls_scores": a}
+    counts = np.array([2, 0])
+    return {**names, "for_testing": a.rows >= 0, "counts": counts, "wins": lambda scores: counts}
+
+
 def votes(a, b):
     names = ("ensemble_vote", "ensemble_weighted_vote", "ensemble_blend")
     return {"answers": {f"{name} − best member": paired(a, b) for name in names}}
@@ -219,7 +225,10 @@ def matching(a, b):
 
 def unseen(a, b):
     within = a is GOOD and b is POOR
-    return {"inside": {"per query": within, "whole set": within}, "unseen": range(40)}
+    return {
+        "inside": dict.fromkeys(("per query", "CSLS", "whole set"), within),
+        "unseen": range(40),
+    }
 
 
 def game(a, b):
@@ -278,6 +287,9 @@ CASES = [
      {1: r"largest steps are \*\*up\*\*.*smallest is down", -1: r"are \*\*down\*\*.*is up"}),
     ("08", ["hardest = min(in_kind"], faces,
      {1: r"cuts \*\*help\*\*", -1: r"cuts \*\*hurt\*\*", 0: r"cuts \*\*cannot be told to help"}),
+    ("08", ["by_csls = "], hubs,
+     {1: r"CSLS \*\*can be told to help\*\* \(\+0.45", -1: r"CSLS \*\*does harm\*\* \(-0.45",
+      0: r"CSLS \*\*cannot be told"}),
     ("08", ["def in_words"], votes,
      {1: r"vote is better, .*blend \*\*better", -1: r"vote is worse, .*blend \*\*worse",
       0: "not told apart"}),
