@@ -6,6 +6,8 @@ it up by index. Both flip and turn every image. Each runs in a process of its ow
 peak of memory is its own; what the imports take is subtracted.
 """
 
+import argparse
+import itertools
 import json
 import resource
 import subprocess
@@ -18,14 +20,14 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-NUM_PAIRS, NUM_NEGATIVES, SIZE, BATCH_SIZE = 800, 5, (128, 128), 64
-TIMED_BATCHES, TURN_DEGREES, ROUNDS = 30, 18, 2
+NUM_NEGATIVES, SIZE, BATCH_SIZE = 5, (128, 128), 64
+TIMED_BATCHES, TURN_DEGREES = 30, 18
 
 
-def draw_files(directory: Path) -> None:
+def draw_files(directory: Path, num_pairs: int) -> None:
     rng = np.random.default_rng(0)
     for side in ("left", "right"):
-        for index in range(NUM_PAIRS):
+        for index in range(num_pairs):
             coarse = Image.fromarray(rng.integers(0, 256, (7, 6, 3), np.uint8))
             coarse.resize((200, 245)).save(directory / f"{side}{index:04d}.jpg")
 
@@ -38,7 +40,7 @@ def images_per_second(batches) -> float:
     """Of the batches after the first, which also pays for starting up."""
     next(batches)
     start = time.perf_counter()
-    seen = sum(np.prod(next(batches).shape[:2]) for _ in range(TIMED_BATCHES))
+    seen = sum(np.prod(batch.shape[:2]) for batch in itertools.islice(batches, TIMED_BATCHES))
     return float(seen / (time.perf_counter() - start))
 
 
@@ -48,10 +50,10 @@ def usual_way(left: list[Path], right: list[Path]) -> dict[str, float]:
     before = megabytes()
     rng = np.random.default_rng(0)
     height, width = SIZE
-    pairs = np.empty((2, NUM_PAIRS * (1 + NUM_NEGATIVES), height, width, 3), "float32")
+    pairs = np.empty((2, len(left) * (1 + NUM_NEGATIVES), height, width, 3), "float32")
     for row in range(pairs.shape[1]):
         i, negative = divmod(row, 1 + NUM_NEGATIVES)
-        j = rng.integers(NUM_PAIRS) if negative else i
+        j = rng.integers(len(left)) if negative else i
         for side, path in zip(pairs, (left[i], right[j]), strict=True):
             side[row] = np.asarray(Image.open(path).convert("RGB").resize((width, height)))
     options = {"rotation_range": TURN_DEGREES, "horizontal_flip": True, "vertical_flip": True}
@@ -67,13 +69,13 @@ def our_way(left: list[Path], right: list[Path]) -> dict[str, float]:
     sides = [images.load_all(paths, size=SIZE, progress=False) for paths in (left, right)]
     pairs = generators.pairs(
         SimpleNamespace(left=sides[0], right=sides[1]),
-        np.arange(NUM_PAIRS),
-        groups=np.arange(NUM_PAIRS),
+        np.arange(len(left)),
+        groups=np.arange(len(left)),
         num_negatives=NUM_NEGATIVES,
         batch_size=BATCH_SIZE,
         augment=images.augmenter(rotation=TURN_DEGREES / 360),
     )
-    batches = (pairs[index][0] for index in range(len(pairs)))
+    batches = (pairs[index][0] for index in range(pairs.num_batches))
     return {"speed": images_per_second(batches), "peak": megabytes() - before}
 
 
@@ -81,16 +83,16 @@ WAYS = {"usual": usual_way, "ours": our_way}
 
 
 def measure(way: str, directory: str) -> dict[str, float]:
-    command = [sys.executable, __file__, way, directory]
+    command = [sys.executable, __file__, "--way", way, directory]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return json.loads(done.stdout)
 
 
-def main() -> None:
+def main(num_pairs: int, num_rounds: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        draw_files(Path(directory))
+        draw_files(Path(directory), num_pairs)
         # Turn and turn about, so that whatever else the machine does falls on both.
-        runs = [{way: measure(way, directory) for way in WAYS} for _ in range(ROUNDS)]
+        runs = [{way: measure(way, directory) for way in WAYS} for _ in range(num_rounds)]
     speed = {way: max(run[way]["speed"] for run in runs) for way in WAYS}
     peak = {way: min(run[way]["peak"] for run in runs) for way in WAYS}
     for way in WAYS:
@@ -100,9 +102,14 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=800)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--way", nargs=2, metavar=("WAY", "FOLDER"), help="one of the two, alone")
+    options = parser.parse_args()
+    if options.way is None:
+        main(options.pairs, options.rounds)
     else:
-        folder = Path(sys.argv[2])
-        files = [sorted(folder.glob(f"{side}*.jpg")) for side in ("left", "right")]
-        print(json.dumps(WAYS[sys.argv[1]](*files)))
+        way, folder = options.way
+        files = [sorted(Path(folder).glob(f"{side}*.jpg")) for side in ("left", "right")]
+        print(json.dumps(WAYS[way](*files)))

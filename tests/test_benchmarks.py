@@ -11,6 +11,7 @@ environ = test_examples.environ  # the fixture
     [
         ("head_training.py", ("--pairs", 64, "--epochs", 2), "times as fast per epoch"),
         ("dual_step.py", ("--rounds", 1), "times the encoder"),
+        ("pair_pipeline.py", ("--pairs", 40, "--rounds", 1), "of the memory"),
         ("run.py", ("--share", 0.005), "times as fast when warm"),
     ],
 )
