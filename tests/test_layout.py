@@ -19,11 +19,12 @@ IMPORTS = {
     "face": {"quiet"},  # `__init__`: the names it offers are loaded when they are first used
     "images": {"errors", "files", "progress"},
     "data": {"errors", "files", "images", "progress"},
+    "engines": {"errors", "files"},
     "losses": set(),
     "layers": {"images"},  # to find faces in Python, within a model
     "mining": set(),
     "generators": {"mining"},
-    "features": {"data", "errors", "files", "images", "layers", "progress"},
+    "features": {"data", "engines", "errors", "files", "images", "layers", "progress"},
     "machine": {"errors", "generators"},
     "training": {"errors", "files", "generators", "machine"},
     "scoring": {"data", "errors", "face", "features", "files"},
@@ -42,9 +43,10 @@ IMPORTS = {
         "settings",
         "training",
     },
-    "notebooks": {"data", "errors", "features", "files", "run", "scoring", "settings"},
+    "notebooks": {"data", "engines", "errors", "features", "files", "run", "scoring", "settings"},
     "tools": {
         "data",
+        "engines",
         "errors",
         "face",
         "features",
@@ -61,8 +63,8 @@ IMPORTS = {
 # TensorFlow itself: graphs for embedding, a call of Python from a graph, several devices,
 # a generator for keras-cv, switching determinism on, and LiteRT.
 USES_TENSORFLOW = {
+    "engines.py",
     "features/encoding.py",
-    "features/engines.py",
     "images/augment.py",
     "layers/faces.py",
     "machine.py",

@@ -118,8 +118,8 @@ def end_with_parent() -> None:
 
 
 def _check(settings: Settings, names: Sequence[str]) -> Plan:
-    from tll_utils import run
-    from tll_utils.features import backbones, engines, weights
+    from tll_utils import engines, run
+    from tll_utils.features import backbones, weights
 
     engines.resolve(settings.engine)
     for name in settings.backbones:

@@ -1,10 +1,13 @@
 """One kind of progress bar for all long work, which the runner of the notebooks can silence."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 
 def bar(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> tqdm:
@@ -18,5 +21,7 @@ def bar(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options:
         shown: Whether to show it, unless `TQDM_DISABLE` is set.
         **options: As of `tqdm`, such as `total`, `desc` and `unit`.
     """
+    from tqdm.auto import tqdm  # not above: a search should not wait for it
+
     hidden = not shown or bool(os.environ.get("TQDM_DISABLE"))
     return tqdm(iterable, disable=hidden, leave=False, **options)

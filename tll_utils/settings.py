@@ -86,7 +86,7 @@ class Settings:
         weights: `"imagenet"`, `"random"` or a folder of weight files (`TLL_WEIGHTS`).
         seed: Seed of training and of what it draws, integer >= 0 (`TLL_SEED`, else 0). Folds and
             candidate lists are the same for all seeds.
-        engine: What embeds images (`TLL_ENGINE`, else `"auto"`); see `features.engines`.
+        engine: What embeds images (`TLL_ENGINE`, else `"auto"`); see `engines`.
         smoke: Whether to clip all sizes, to see that each path runs (`TLL_SMOKE=1`).
     """
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tll_utils import features, files, images
+from tll_utils import engines, features, files, images
 from tll_utils.errors import DataError, TllError, UnknownBackbone
-from tll_utils.features import backbones, embedding, engines, fronts, pooling
+from tll_utils.features import backbones, embedding, fronts, pooling
 
 PIXELS, DOUBLED = "pixels/avg", "doubled/avg"
 

@@ -1,5 +1,8 @@
 """The embedder: the numbers of its model, whatever the sizes of the images."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -66,6 +69,32 @@ def test_embed_gives_the_same_with_either_engine(sample_dir, tmp_path, monkeypat
     model = tll.load_model(tmp_path / "two_looks.keras")
     own = np.asarray(model(images.decode(paths[0])[None].astype("float32")))[0]
     np.testing.assert_allclose(by_keras[0], own / np.linalg.norm(own), atol=1e-3)
+
+
+def test_a_frozen_network_is_used_again_without_keras(sample_dir, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("TLL_CACHE_DIR", str(tmp_path))
+    paths = [str(path) for path in data.load(sample_dir).left_paths[:5]]
+    by_keras = Embedder("efficientnet_lite0").embed(paths, show_progress=False)
+    monkeypatch.setattr(embedder, "MANY", 5)
+    monkeypatch.setenv("TLL_ENGINE", "openvino")
+    Embedder("efficientnet_lite0").embed(paths, show_progress=False)
+    code = (
+        "import sys\nimport numpy as np\nimport tll_utils as tll\n"
+        "found = tll.Embedder('efficientnet_lite0').embed(sys.argv[2:], show_progress=False)\n"
+        "np.save(sys.argv[1], found)\n"
+        "print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "found.npy"), *paths],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), by_keras, atol=1e-5)
+    (outline,) = tmp_path.glob("networks/*.json")
+    outline.write_text("half a netw")
+    again = Embedder("efficientnet_lite0").embed(paths, show_progress=False)
+    np.testing.assert_allclose(again, by_keras, atol=1e-5)
 
 
 def test_embed_cuts_faces_out_as_the_model_does(sample_dir, tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast
 import keras
 import numpy as np
 
-from tll_utils import data, files, images, layers
+from tll_utils import data, engines, files, images, layers
 from tll_utils import progress as progress_bars
-from tll_utils.features import backbones, encoding, engines, fronts, store
+from tll_utils.features import backbones, encoding, fronts, store
 from tll_utils.features import pooling as pools
 from tll_utils.features.views import Views
 

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import tll_utils
-from tll_utils import files, images, progress
+from tll_utils import engines, files, images, progress
 from tll_utils.errors import DataError, TllError
 from tll_utils.settings import Settings
 
 if TYPE_CHECKING:
     import keras
-
-    from tll_utils.features import engines
 
 # An image: a file, or RGB in [0, 255] of shape (height, width, 3).
 Picture = str | os.PathLike[str] | np.ndarray
@@ -48,6 +46,18 @@ class Look(NamedTuple):
         if face is not None and self.share:
             image = images.align_face(image, face, share=self.share, size=self.size)
         return images.resize(image, self.size, antialias=self.antialias)
+
+
+class Outline(NamedTuple):
+    """What has to be known of a network to prepare images for it, and to hold its vectors.
+
+    Attributes:
+        looks: Those at each image; none where the network takes images as they are.
+        width: Int, numbers per vector.
+    """
+
+    looks: list[Look]
+    width: int
 
 
 class Embedder:
@@ -106,12 +116,8 @@ class Embedder:
     @property
     def size(self) -> tuple[int, int] | None:
         """`(height, width)` that the model resizes to; None if it has several, or none."""
-        sizes = {look.size for look in self._looks}
+        sizes = {look.size for look in self._outline.looks}
         return sizes.pop() if len(sizes) == 1 else None
-
-    @property
-    def _looks(self) -> list[Look]:
-        return self._parts[0]
 
     @functools.cached_property
     def _parts(self) -> tuple[list[Look], keras.Model]:
@@ -122,21 +128,43 @@ class Embedder:
         return _taken_apart(self.model)
 
     @functools.cached_property
+    def _kept(self) -> Path | None:
+        """Where OpenVINO's form of a frozen network stays; a file may be another one tomorrow."""
+        engine = Settings.from_environment().engine
+        if self.is_file or self.weights != "imagenet" or engine == "keras":
+            return None
+        name = f"{self.source}-{engine}-{tll_utils.__version__}.xml"
+        return files.cache_dir() / "networks" / name
+
+    @functools.cached_property
+    def _outline(self) -> Outline:
+        """Read where it is kept: Keras, which the model needs, takes seconds to load."""
+        if self._kept and self._kept.is_file():
+            try:
+                noted = files.read_json(self._kept.with_suffix(".json"))
+                looks = [Look((height, width), *rest) for (height, width), *rest in noted["looks"]]
+                return Outline(looks, int(noted["width"]))
+            except (TllError, OSError, ValueError, TypeError, KeyError):
+                pass  # not there, or damaged
+        return Outline(self._parts[0], self.model.output_shape[-1])
+
+    def _is_kept(self) -> bool:
+        return bool(self._kept and self._kept.is_file())
+
+    @functools.cached_property
     def _keras(self) -> engines.Engine:
-        return self._compiled("keras")
+        return engines.compile_model(lambda: self._parts[1], ["vector"], "keras")
 
     @functools.cached_property
     def _fastest(self) -> engines.Engine:
-        from tll_utils.features import engines
-
+        engine = engines.resolve(Settings.from_environment().engine, made=self._is_kept())
         # Without looks shapes differ from image to image, which suits Keras alone.
-        engine = engines.resolve(Settings.from_environment().engine)
-        return self._compiled(engine) if self._looks and engine != "keras" else self._keras
-
-    def _compiled(self, engine: str) -> engines.Engine:
-        from tll_utils.features import engines
-
-        return engines.compile_model(lambda: self._parts[1], ["vector"], engine)
+        if not self._outline.looks or engine == "keras":
+            return self._keras
+        made = engines.compile_model(lambda: self._parts[1], ["vector"], engine, cache=self._kept)
+        if self._kept and self._kept.is_file():
+            files.write_json(self._kept.with_suffix(".json"), self._outline._asdict())
+        return made
 
     def embed(self, pictures: Sequence[Picture], *, show_progress: bool = True) -> np.ndarray:
         """Embeds images.
@@ -151,7 +179,7 @@ class Embedder:
         Raises:
             DataError: If an image cannot be used; the message names the file.
         """
-        done = [np.empty((0, self.model.output_shape[-1]), np.float32)]
+        done = [np.empty((0, self._outline.width), np.float32)]
         with progress.bar(
             total=len(pictures), unit=" images", desc="embed", shown=show_progress
         ) as bar:
@@ -171,9 +199,9 @@ class Embedder:
         Returns:
             Float32 `(n, d)`, zeros for those that cannot, and what is wrong with these by place.
         """
-        made = len(pictures) >= MANY or "_fastest" in self.__dict__
+        made = len(pictures) >= MANY or self._is_kept() or "_fastest" in self.__dict__
         engine = self._fastest if made else self._keras
-        vectors = np.zeros((len(pictures), self.model.output_shape[-1]), np.float32)
+        vectors = np.zeros((len(pictures), self._outline.width), np.float32)
         problems: dict[int, DataError] = {}
 
         def work(start: int) -> None:
@@ -199,14 +227,14 @@ class Embedder:
 
     def _prepared(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Images as the network takes them: all looks at each, flat and joined."""
-        if not self._looks:
+        if not self._outline.looks:
             return [picture.astype(np.float32) for picture in pictures]
         faces: list[np.ndarray | None] = [None] * len(pictures)
-        if any(look.share for look in self._looks):
+        if any(look.share for look in self._outline.looks):
             levels = [np.rint(picture).clip(0, 255).astype(np.uint8) for picture in pictures]
             faces = [*images.find_faces(levels)]
         return [
-            np.concatenate([look.of(picture, face).ravel() for look in self._looks])
+            np.concatenate([look.of(picture, face).ravel() for look in self._outline.looks])
             for picture, face in zip(pictures, faces, strict=True)
         ]
 

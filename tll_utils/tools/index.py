@@ -294,6 +294,9 @@ class Index:
         blocks = range(0, len(matrix), _BLOCK)
         scores = [matrix[start : start + _BLOCK].astype(np.float32) @ vector for start in blocks]
         joined = np.concatenate([np.empty(0, np.float32), *scores])
+        with self._explained():
+            if not np.isfinite(joined).all():  # of all vectors at once it would take long
+                raise sqlite3.DatabaseError("a vector that is not finite")
         for row in np.argsort(-joined, kind="stable"):
             yield hashes[row], float(joined[row])
 
@@ -355,8 +358,6 @@ class Index:
                 if len(widths) > 1 or any(width == 0 or width % 2 for width in widths):
                     raise sqlite3.DatabaseError("vectors of different widths")
                 matrix = np.frombuffer(joined, np.float16).reshape(len(rows), sum(widths) // 2)
-                if not np.isfinite(matrix).all():
-                    raise sqlite3.DatabaseError("a vector that is not finite")
             self._cached = [digest for digest, _ in rows], matrix
         return self._cached
 

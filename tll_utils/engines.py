@@ -13,13 +13,15 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tll_utils import files
 from tll_utils.errors import SettingsError, TllError
+
+if TYPE_CHECKING:
+    import keras
 
 ENGINES = ("auto", "keras", "openvino", "openvino-bfloat16")
 _OPENVINO_BATCH = 8  # small batches side by side are faster than large ones
@@ -41,11 +43,13 @@ class Engine:
     num_threads: int
 
 
-def resolve(engine: str = "auto") -> str:
+def resolve(engine: str = "auto", *, made: bool = False) -> str:
     """Turns `"auto"` into the engine that this machine takes.
 
     Args:
         engine: One of `ENGINES`.
+        made: Whether the cache holds the network in OpenVINO's form: then Keras, which would have
+            to be loaded, is not asked about the machine. Defaults to `False`.
 
     Raises:
         SettingsError: If the engine is unknown or not installed.
@@ -55,7 +59,11 @@ def resolve(engine: str = "auto") -> str:
             f"Expected one of {', '.join(ENGINES)} in TLL_ENGINE. Received: {engine!r}"
         )
     installed = importlib.util.find_spec("openvino") is not None
+    if engine == "auto" and installed and made:
+        return "openvino"
     if engine == "auto":
+        import keras
+
         # Keras converts by way of TensorFlow, whatever its backend.
         fits = installed and keras.backend.backend() == "tensorflow" and not _has_accelerator()
         return "openvino" if fits else "keras"
@@ -119,6 +127,8 @@ def suitable_batch_size(network: keras.Model) -> int:
 
 
 def _shapes(network: keras.Model) -> Iterator[tuple[int, ...]]:
+    import keras
+
     for operation in getattr(network, "operations", network.layers):
         if isinstance(operation, keras.Model):
             yield from _shapes(operation)
@@ -127,10 +137,14 @@ def _shapes(network: keras.Model) -> Iterator[tuple[int, ...]]:
 
 
 def _has_accelerator() -> bool:
+    import keras
+
     return not all(name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
 def _keras(model: keras.Model) -> Engine:
+    import keras
+
     batch_size = suitable_batch_size(model)
     if keras.backend.backend() != "tensorflow":
         # Nothing says that a model may be called from two threads.

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tll_utils import features
+from tll_utils import engines, features
 from tll_utils.errors import SettingsError
-from tll_utils.features import engines, fronts
+from tll_utils.features import fronts
 from tll_utils.features.embedding import Embedder
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (5, 64, 64, 3)).astype("float32")
