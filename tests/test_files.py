@@ -92,6 +92,7 @@ def test_read_arrays_takes_numbers_and_refuses_objects_and_bombs(tmp_path, monke
     path = tmp_path / "a.npz"
     np.savez(path, a=np.arange(3), b=np.array(["x"]))
     assert files.read_arrays(path)["a"].tolist() == [0, 1, 2]
+    assert {n: len(a) for n, a in files.read_arrays(path, only={"b"}).items()} == {"a": 0, "b": 1}
     np.savez(path, a=np.array([print], object))
     with pytest.raises(ValueError, match="allow_pickle"):
         files.read_arrays(path)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,10 @@ import numpy as np
 
 from tll_utils import files, images
 
+SETTLED_SECONDS = 2.0  # a younger file may change again before the clock of its disk moves on
 STORE_VERSION = 3  # raise it when the way from file to features changes
+
+_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path → what the disk said of it, its hash
 
 
 class Table:
@@ -94,14 +99,15 @@ class Store:
         table = Table(len(hashes), [*keys, *also])
         for path in self._shards():
             try:
-                shard = files.read_arrays(path)
+                shard = files.read_arrays(path, only={"hashes", *keys})
                 stored = _checked_hashes(shard, keys)
                 places = np.searchsorted(hashes, stored).clip(max=len(hashes) - 1)
                 known = hashes[places] == stored
                 if known.any():
-                    found = {key: shard[key][known] for key in keys if key in shard}
-                    table.fill(places[known], found)
-                    table.mark(places[known], [key for key in also if key in shard])
+                    some = slice(None) if known.all() else known  # all: without a copy
+                    found = {key: shard[key][some] for key in keys if key in shard}
+                    table.fill(places[some], found)
+                    table.mark(places[some], [key for key in also if key in shard])
             except OSError as error:  # it may be whole, and another's
                 warnings.warn(f"{path} cannot be read ({error}); embedding again.", stacklevel=4)
             except ValueError as error:
@@ -147,7 +153,8 @@ def hash_files(paths: Sequence[Path | str]) -> np.ndarray:
     """Content hashes of image files, bytes `(n,)`.
 
     In threads, because a file on another machine is waited for; in chunks, because handing a
-    thread its work takes as long as hashing one file.
+    thread its work takes as long as hashing one file. A file that this process has read before
+    is not read again while the file system says that it is the same.
 
     Raises:
         DataError: If a file cannot be read.
@@ -156,14 +163,22 @@ def hash_files(paths: Sequence[Path | str]) -> np.ndarray:
     def hash_chunk(start: int) -> list[str]:
         return [_content_hash(path) for path in paths[start : start + 64]]
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(2) as pool:
         chunks = pool.map(hash_chunk, range(0, len(paths), 64))
         return np.array([*itertools.chain.from_iterable(chunks)], dtype="S32")
 
 
 def _content_hash(path: Path | str) -> str:
+    name = os.path.abspath(path)
     try:
-        return files.content_hash(path)
+        found = os.stat(name)
+        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if name not in _known or _known[name][0] != state:
+            digest = files.content_hash(name)
+            if time.time() - max(found.st_mtime, found.st_ctime) < SETTLED_SECONDS:
+                return digest
+            _known[name] = state, digest
+        return _known[name][1]
     except OSError:
         images.read_image(path)  # says what is wrong with it
         raise
