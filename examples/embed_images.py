@@ -45,6 +45,7 @@ def main() -> None:
             keys=features.standard_keys(name),
             store_dir=settings.out_dir / "features",
             seed=settings.seed,
+            engine=settings.engine,
         )
         print(f"{name}: {len(paths)} images, {len(found)} kinds of features")
 

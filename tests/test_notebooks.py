@@ -180,3 +180,9 @@ def test_recorded_figures_of_the_best_systems_are_those_of_the_leaderboard():
     csls = top_2["best_csls"]
     assert f"CSLS lifts the best system from {best} to {csls}," in text
     assert f"the best member ({csls};" in text and f"the fitted blend {blend}," in text
+
+
+def test_notebook_embeds_as_the_run_was_told(notebook):
+    """With the engine of `TLL_ENGINE`, too: another one would fill a store of its own."""
+    for cell in code_cells(notebook):
+        assert "features.embed" not in cell.source or "run.looks(" in cell.source, cell.source

@@ -104,17 +104,16 @@ class Run:
         fits = entry.min_size <= min(QUICK_SIZE)
         return QUICK_SIZE if self.profile == "quick" and fits else entry.size
 
+    def looks(self, backbone: str) -> dict[str, Any]:
+        """How this run has images embedded: options of `features.embed`."""
+        what = {"weights": self.weights_of(backbone), "size": self.image_size(backbone)}
+        how = {"store_dir": self.out_dir / "features", "engine": self.settings.engine}
+        return {**what, **how, "seed": self.seed}
+
     def embed(self, backbone: str, **options: Any) -> dict[str, Views]:
         """Embeds all images of the data set through the store; see `features.embed_dataset`."""
-        return features.embed_dataset(
-            self.dataset,
-            backbone,
-            weights=self.weights_of(backbone),
-            store_dir=self.out_dir / "features",
-            seed=self.seed,
-            engine=self.settings.engine,
-            **{"size": self.image_size(backbone), **options},
-        )
+        options = {**self.looks(backbone), **options}
+        return features.embed_dataset(self.dataset, backbone, **options)
 
     def pixels(self, size: tuple[int, int], *, gray: bool = False, antialias: bool = True) -> Views:
         """Loads all images of the data set as bytes; see `features.pixels`."""
