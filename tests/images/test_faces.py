@@ -91,7 +91,7 @@ def test_faces_of_looks_at_equal_files_once(detector, portrait, tmp_path):
 
 def test_faces_of_looks_again_if_the_store_is_damaged(detector, portrait, tmp_path):
     Image.fromarray(portrait).save(tmp_path / "a.png")
-    (tmp_path / f"faces-{images.detector_name()}.npz").write_bytes(b"PK\x03\x04 cut off")
+    (tmp_path / f"faces-{images.DETECTOR}.npz").write_bytes(b"PK\x03\x04 cut off")
     found = images.faces_of([tmp_path / "a.png"], store_dir=tmp_path, progress=False)
     assert found.shape == (1, 15) and len(detector.seen) == 1
 
@@ -124,6 +124,25 @@ def test_without_tensorflow_no_face_is_found_and_a_warning_says_so(portrait, mon
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     with pytest.warns(UserWarning, match="mtcnn"):
         assert not images.find_faces([portrait]).any()
+
+
+def test_without_tensorflow_faces_are_those_of_the_store(detector, portrait, tmp_path, monkeypatch):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for i, path in enumerate(paths):
+        Image.fromarray(portrait[i:]).save(path)
+    detector.found = np.array([[0, 1, 2, 3, 4, 0.5, *range(10)]], float)
+    first = images.faces_of(paths[:1], store_dir=tmp_path, progress=False)
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    np.testing.assert_array_equal(
+        images.faces_of(paths[:1], store_dir=tmp_path, progress=False), first
+    )
+    with pytest.warns(UserWarning, match="No faces of 1 images"):
+        found = images.faces_of(paths, store_dir=tmp_path, progress=False)
+    np.testing.assert_array_equal(found, np.concatenate([first, np.zeros_like(first)]))
+    monkeypatch.undo()  # with TensorFlow, the picture that was not known is looked at
+    monkeypatch.setattr(faces, "_detector", lambda: pytest.fail("looked"))
+    with pytest.raises(pytest.fail.Exception, match="looked"):
+        images.faces_of(paths, store_dir=tmp_path, progress=False)
 
 
 @pytest.mark.parametrize("face", [np.zeros(15, np.float32), face_at((5, 9), (5, 9.5))])

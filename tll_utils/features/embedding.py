@@ -331,7 +331,7 @@ def _recipe(tap: fronts.Tap) -> dict[str, Any]:
     """All that features depend on besides the image and the key."""
     weights = backbones.weights_fingerprint(tap.backbone, tap.weights, seed=tap.seed)
     recipe = {"backbone": tap.backbone, "weights": weights, "size": tap.size, "flip": tap.flip}
-    return {**recipe, "crop": tap.crop, "faces": images.detector_name()} if tap.crop else recipe
+    return {**recipe, "crop": tap.crop, "faces": images.DETECTOR} if tap.crop else recipe
 
 
 def _cutter(tap: fronts.Tap, paths: Sequence[Path | str], store_dir: Path | str) -> images.Cut:

@@ -26,16 +26,17 @@ from tll_utils.images.decode import (
     stream,
 )
 from tll_utils.images.faces import (
+    DETECTOR,
     NUM_VALUES,
     TIGHT,
     TIGHTER,
     align_face,
-    detector_name,
     faces_of,
     find_faces,
 )
 
 __all__ = [
+    "DETECTOR",
     "IMAGE_FORMATS",
     "LUMA",
     "MAX_PIXELS",
@@ -47,7 +48,6 @@ __all__ = [
     "augmenter",
     "background_remover",
     "decode",
-    "detector_name",
     "faces_of",
     "find_faces",
     "grayscale",

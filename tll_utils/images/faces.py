@@ -27,6 +27,8 @@ from tll_utils.images.decode import decode
 NUM_VALUES = 15  # of a face: certainty, x and y of the box, its width and height, five points
 TIGHT, TIGHTER = 0.26, 0.37  # from the eyes to the mouth, as a share of the picture's side
 
+DETECTOR = "mtcnn-1.0-128"  # what finds the faces; stores are kept apart by it
+
 # Sides in pixels. Pictures are shrunk to the first: three times as fast as at 245, and of 192
 # photographs all but 6 give the same answer. From the second on they are too small for a face.
 _LONGEST, _SHORTEST = 128, 24
@@ -34,13 +36,11 @@ _AT_ONCE = 32  # pictures that go through the detector together: four times as f
 _lock = threading.Lock()
 
 
-def detector_name() -> str:
-    """Names what finds the faces; stores are kept apart by it. `"none"` without TensorFlow."""
+def _has_detector() -> bool:
     import keras
 
     has_packages = all(importlib.util.find_spec(name) for name in ("mtcnn", "tensorflow"))
-    usable = has_packages and keras.backend.backend() == "tensorflow"
-    return "mtcnn-1.0-128" if usable else "none"
+    return has_packages and keras.backend.backend() == "tensorflow"
 
 
 def find_faces(images: Sequence[np.ndarray]) -> np.ndarray:
@@ -59,7 +59,7 @@ def find_faces(images: Sequence[np.ndarray]) -> np.ndarray:
         Convolutional Networks; https://github.com/ipazc/mtcnn.
     """
     faces = np.zeros((len(images), NUM_VALUES), np.float32)
-    if detector_name() == "none":
+    if not _has_detector():
         warnings.warn("No faces are found without mtcnn on TensorFlow.", stacklevel=2)
         return faces
     by_shape: dict[tuple[int, ...], list[int]] = {}  # others would be padded, and change a little
@@ -101,6 +101,9 @@ def faces_of(
 ) -> np.ndarray:
     """Finds the largest face of each image file, or reads what was found before.
 
+    The detector needs TensorFlow. On another backend faces are those that a run with TensorFlow
+    left in the store; an image that is not among them counts as one without a face.
+
     Args:
         paths: Image files, n of them; equal files are looked at once.
         store_dir: Folder of the store; made if it isn't there.
@@ -112,11 +115,19 @@ def faces_of(
     Raises:
         DataError: If a file cannot be used; the message names it.
     """
-    target = Path(store_dir) / f"faces-{detector_name()}.npz"
+    target = Path(store_dir) / f"faces-{DETECTOR}.npz"
     known = _read(target)
     with ThreadPoolExecutor() as pool:
         names = list(pool.map(files.content_hash, paths))
         todo = {n: path for n, path in zip(names, paths, strict=True) if n not in known}
+        if todo and not _has_detector():
+            warnings.warn(
+                f"No faces of {len(todo)} images: mtcnn, which finds them, needs TensorFlow, and "
+                f"{target} does not hold them. Run this once with TensorFlow on the same folder.",
+                stacklevel=2,
+            )
+            known |= dict.fromkeys(todo, np.zeros(NUM_VALUES, np.float32))
+            todo = {}
         with progress_bars.bar(
             total=len(todo), desc="find faces", unit=" images", shown=progress and bool(todo)
         ) as bar:
