@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -136,3 +137,26 @@ def test_locked_refuses_a_second_process_and_names_the_first(tmp_path):
     other.wait()
     with files.locked(tmp_path / "out", wait=False):
         pass
+
+
+def test_content_hash_reads_a_file_again_only_if_the_disk_says_it_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SETTLED_SECONDS", -1)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"one")
+    before = path.stat()
+    first = files.content_hash(path)
+    with monkeypatch.context() as unread:
+        unread.setattr(files.hashlib, "blake2b", lambda *a, **k: pytest.fail("read again"))
+        assert files.content_hash(path) == first
+    time.sleep(0.05)  # the clock of a disk is coarse
+    path.write_bytes(b"two")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert files.content_hash(path) != first
+
+
+def test_content_hash_reads_a_file_again_that_was_just_written(tmp_path):
+    hashes = []
+    for content in (b"one", b"two"):
+        (tmp_path / "a.jpg").write_bytes(content)
+        hashes.append(files.content_hash(tmp_path / "a.jpg"))
+    assert hashes[0] != hashes[1]

@@ -1,7 +1,5 @@
 """Every image is embedded once, and what is stored is what would be computed again."""
 
-import os
-import time
 from types import SimpleNamespace
 
 import keras
@@ -11,7 +9,7 @@ from PIL import Image
 
 from tll_utils import engines, features, files, images
 from tll_utils.errors import DataError, TllError, UnknownBackbone
-from tll_utils.features import backbones, embedding, fronts, pooling, store
+from tll_utils.features import backbones, embedding, fronts, pooling
 
 PIXELS, DOUBLED = "pixels/avg", "doubled/avg"
 
@@ -187,30 +185,6 @@ def test_a_data_set_goes_through_a_backbone_once(paths, passes, tmp_path):
     for keys in ([PIXELS], ["doubled/max", "doubled/halves"]):
         features.embed_dataset(dataset, "mirror", keys=keys, **options)
     assert [count for count, _ in passes] == [7]
-
-
-def test_a_file_is_read_again_only_if_the_disk_says_that_it_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "SETTLED_SECONDS", -1)
-    path = tmp_path / "a.jpg"
-    path.write_bytes(b"one")
-    before = path.stat()
-    first = store.hash_files([path])[0]
-    with monkeypatch.context() as unread:
-        unread.setattr(store.files, "content_hash", lambda path: pytest.fail("read again"))
-        assert store.hash_files([path])[0] == first
-    time.sleep(0.05)  # the clock of a disk is coarse
-    path.write_bytes(b"two")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.hash_files([path])[0] != first
-
-
-def test_a_file_that_was_just_written_is_read_again(tmp_path):
-    path = tmp_path / "a.jpg"
-    hashes = []
-    for content in (b"one", b"two"):
-        path.write_bytes(content)
-        hashes.append(store.hash_files([path])[0])
-    assert hashes[0] != hashes[1]
 
 
 def test_a_changed_image_is_embedded_again_alone(embed, paths, passes):

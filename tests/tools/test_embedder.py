@@ -97,6 +97,18 @@ def test_a_frozen_network_is_used_again_without_keras(sample_dir, tmp_path, monk
     np.testing.assert_allclose(again, by_keras, atol=1e-5)
 
 
+def test_a_cache_that_cannot_be_written_costs_time_only(sample_dir, tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setenv("TLL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TLL_ENGINE", "openvino")
+    monkeypatch.setattr(embedder, "MANY", 2)
+    paths = data.load(sample_dir).left_paths[:2]
+    fast = Embedder("efficientnet_lite0")
+    assert fast.embed(paths, show_progress=False).shape[0] == 2
+    assert fast._fastest is not fast._keras
+
+
 def test_embed_cuts_faces_out_as_the_model_does(sample_dir, tmp_path, monkeypatch):
     """A made-up face, so that no detector is loaded."""
     face = np.array([1, 0, 0, 9, 9, 20, 30, 50, 30, 35, 40, 25, 60, 45, 60], np.float32)

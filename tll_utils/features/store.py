@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +20,7 @@ import numpy as np
 
 from tll_utils import files, images
 
-SETTLED_SECONDS = 2.0  # a younger file may change again before the clock of its disk moves on
 STORE_VERSION = 3  # raise it when the way from file to features changes
-
-_known: dict[str, tuple[tuple[int, ...], str]] = {}  # path → what the disk said of it, its hash
 
 
 class Table:
@@ -153,8 +148,7 @@ def hash_files(paths: Sequence[Path | str]) -> np.ndarray:
     """Content hashes of image files, bytes `(n,)`.
 
     In threads, because a file on another machine is waited for; in chunks, because handing a
-    thread its work takes as long as hashing one file. A file that this process has read before
-    is not read again while the file system says that it is the same.
+    thread its work takes as long as hashing one file.
 
     Raises:
         DataError: If a file cannot be read.
@@ -163,22 +157,14 @@ def hash_files(paths: Sequence[Path | str]) -> np.ndarray:
     def hash_chunk(start: int) -> list[str]:
         return [_content_hash(path) for path in paths[start : start + 64]]
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool:  # more of them take one core from each other
         chunks = pool.map(hash_chunk, range(0, len(paths), 64))
         return np.array([*itertools.chain.from_iterable(chunks)], dtype="S32")
 
 
 def _content_hash(path: Path | str) -> str:
-    name = os.path.abspath(path)
     try:
-        found = os.stat(name)
-        state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        if name not in _known or _known[name][0] != state:
-            digest = files.content_hash(name)
-            if time.time() - max(found.st_mtime, found.st_ctime) < SETTLED_SECONDS:
-                return digest
-            _known[name] = state, digest
-        return _known[name][1]
+        return files.content_hash(path)
     except OSError:
         images.read_image(path)  # says what is wrong with it
         raise

@@ -161,10 +161,16 @@ class Embedder:
         # Without looks shapes differ from image to image, which suits Keras alone.
         if not self._outline.looks or engine == "keras":
             return self._keras
-        made = engines.compile_model(lambda: self._parts[1], ["vector"], engine, cache=self._kept)
-        if self._kept and self._kept.is_file():
-            files.write_json(self._kept.with_suffix(".json"), self._outline._asdict())
-        return made
+        compiled = functools.partial(
+            engines.compile_model, lambda: self._parts[1], ["vector"], engine
+        )
+        try:
+            made = compiled(cache=self._kept)
+            if self._kept and self._kept.is_file():
+                files.write_json(self._kept.with_suffix(".json"), self._outline._asdict())
+            return made
+        except TllError:  # a cache that cannot be written costs time only
+            return compiled()
 
     def embed(self, pictures: Sequence[Picture], *, show_progress: bool = True) -> np.ndarray:
         """Embeds images.
