@@ -9,7 +9,7 @@ from PIL import Image
 
 from tll_utils import engines, features, files, images
 from tll_utils.errors import DataError, TllError, UnknownBackbone
-from tll_utils.features import backbones, embedding, fronts, pooling
+from tll_utils.features import backbones, embedding, fronts, pooling, store
 
 PIXELS, DOUBLED = "pixels/avg", "doubled/avg"
 
@@ -242,6 +242,29 @@ def _dies_after(num_calls, function):
     return call
 
 
+def test_the_store_rounds_to_float16_where_a_row_fits():
+    fits = np.array([[1, 1 + 2**-12], [0, 0], [2048, 1e-9]], np.float32)
+    half = store.rounded(fits)
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, [[1, 1], [0, 0], [2048, 0]])
+
+
+@pytest.mark.parametrize("odd", [[1e-9, 0.0], [70_000.0, 1.0]])
+def test_a_row_too_small_or_large_for_float16_stays_and_changes_no_other(odd):
+    rows = np.array([odd, [1, 1 + 2**-12]], np.float32)
+    kept = store.rounded(rows)
+    assert kept.dtype == np.float32
+    np.testing.assert_array_equal(kept, [rows[0], [1, 1]])
+
+
+def test_what_was_just_embedded_equals_what_the_store_gives(embed, tmp_path):
+    path = tmp_path / "noise.png"
+    Image.effect_noise((64, 64), 50).convert("RGB").save(path)
+    cold, warm = embed([path]), embed([path])
+    np.testing.assert_array_equal(cold[PIXELS], warm[PIXELS])
+    np.testing.assert_array_equal(cold[PIXELS], cold[PIXELS].astype(np.float16))
+
+
 def test_a_half_written_shard_is_never_read(embed, paths, passes, tmp_path):
     embed(paths)
     (shard,) = tmp_path.glob("store/*/*.npz")
@@ -267,7 +290,7 @@ def test_a_flipped_bit_in_a_shard_is_found(embed, paths, tmp_path):
     cold = embed(paths)
     (shard,) = tmp_path.glob("store/*/*.npz")
     content = bytearray(shard.read_bytes())
-    content[content.index(cold[PIXELS].tobytes()) + 7] ^= 0x40
+    content[content.index(cold[PIXELS].astype(np.float16).tobytes()) + 7] ^= 0x40
     shard.write_bytes(content)
     with pytest.warns(UserWarning, match="is damaged"):
         np.testing.assert_array_equal(embed(paths)[PIXELS], cold[PIXELS])

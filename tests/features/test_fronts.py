@@ -12,7 +12,7 @@ import pytest
 
 import tll_utils as tll
 from tll_utils import features, images
-from tll_utils.features import backbones, fronts, preprocess, registry, transforms, views
+from tll_utils.features import backbones, fronts, preprocess, registry, store, transforms, views
 
 SIZE = (48, 40)
 
@@ -31,7 +31,10 @@ def dataset(sample_dir):
 
 
 @pytest.fixture
-def embed(dataset, tmp_path):
+def embed(dataset, tmp_path, monkeypatch):
+    # Without the store's rounding, which is as large as what is looked for here.
+    monkeypatch.setattr(store, "rounded", lambda rows: rows)
+
     def call(backbone, key, **options):
         options = {"weights": "random", "size": SIZE, "progress": False, **options}
         return features.embed_dataset(

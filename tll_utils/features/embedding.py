@@ -117,6 +117,7 @@ def embed(
                     todo = [paths[first[row]] for row in rows]
                     cut = _cutter(tap, todo, store_dir) if tap.crop else None
                     for shard in embed_files(todo, embedder, cut=cut, **how):
+                        shard = {key: store.rounded(block) for key, block in shard.items()}
                         done, rows = np.split(rows, [len(next(iter(shard.values())))])
                         shelf.write(hashes[done], shard)
                         table.fill(done, {key: shard[key] for key in keys if key in shard})

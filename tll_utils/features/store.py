@@ -20,7 +20,25 @@ import numpy as np
 
 from tll_utils import files, images
 
-STORE_VERSION = 3  # raise it when the way from file to features changes
+STORE_VERSION = 4  # raise it when the way from file to features changes
+
+
+def rounded(rows: np.ndarray) -> np.ndarray:
+    """Features as the store keeps them: 11 binary digits are enough to tell images apart.
+
+    Args:
+        rows: Float32 `(n, d)`.
+
+    Returns:
+        The same as float16. If a row has numbers too large or all too small for that, so that it
+        would be off by more than 2⁻¹⁰ of its largest, float32, with this row as it was: what
+        becomes of a row does not depend on the others.
+    """
+    with np.errstate(over="ignore"):
+        half = rows.astype(np.float16)
+        error = np.abs(half - rows).max(axis=1, initial=0.0)
+    fits = error <= 2**-10 * np.abs(rows).max(axis=1, initial=0.0)
+    return half if fits.all() else np.where(fits[:, None], half, rows)
 
 
 class Table:
@@ -95,12 +113,12 @@ class Store:
         for path in self._shards():
             try:
                 shard = files.read_arrays(path, only={"hashes", *keys})
-                stored = _checked_hashes(shard, keys)
+                stored, blocks = _checked(shard, keys)
                 places = np.searchsorted(hashes, stored).clip(max=len(hashes) - 1)
                 known = hashes[places] == stored
                 if known.any():
                     some = slice(None) if known.all() else known  # all: without a copy
-                    found = {key: shard[key][some] for key in keys if key in shard}
+                    found = {key: blocks[key][some] for key in blocks}
                     table.fill(places[some], found)
                     table.mark(places[some], [key for key in also if key in shard])
             except OSError as error:  # it may be whole, and another's
@@ -128,20 +146,24 @@ class Store:
         return (path for path in paths if not path.name.startswith("."))
 
 
-def _checked_hashes(shard: Mapping[str, np.ndarray], keys: Sequence[str]) -> np.ndarray:
-    """The hashes of a shard, once all that is wanted of it fits them."""
+def _checked(
+    shard: Mapping[str, np.ndarray], keys: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The hashes of a shard and what is wanted of it, float32, once all of it fits."""
     hashes = shard.get("hashes", np.empty(()))
     if hashes.ndim != 1 or hashes.dtype.kind != "S":
         raise ValueError("no hashes")
+    blocks = {}
     for key in keys:
         block = shard.get(key)
         if block is None:
             continue
         if block.ndim != 2 or len(block) != len(hashes) or block.dtype.kind != "f":
             raise ValueError(f"{key} does not fit the hashes")
-        if not np.isfinite(block).all():
+        blocks[key] = block.astype(np.float32, copy=False)  # first: checking float16 is slow
+        if not np.isfinite(blocks[key]).all():
             raise ValueError(f"{key} is not finite")
-    return hashes
+    return hashes, blocks
 
 
 def hash_files(paths: Sequence[Path | str]) -> np.ndarray:
