@@ -12,7 +12,7 @@ import pytest
 
 import tll_utils as tll
 from tll_utils import features, images
-from tll_utils.features import backbones, fronts, preprocess, registry, store, transforms, views
+from tll_utils.features import backbones, fronts, preprocess, registry, transforms, views
 
 SIZE = (48, 40)
 
@@ -31,10 +31,7 @@ def dataset(sample_dir):
 
 
 @pytest.fixture
-def embed(dataset, tmp_path, monkeypatch):
-    # Without the store's rounding, which is as large as what is looked for here.
-    monkeypatch.setattr(store, "rounded", lambda rows: rows)
-
+def embed(dataset, tmp_path):
     def call(backbone, key, **options):
         options = {"weights": "random", "size": SIZE, "progress": False, **options}
         return features.embed_dataset(
@@ -50,11 +47,11 @@ def from_pixels(model, dataset):
     return np.concatenate([np.asarray(model(image)) for image in shown])
 
 
-def assert_close(found, expected):
+def assert_close(found, expected, tolerance=1e-4):  # the store's own precision is 6e-5
     assert found.shape == expected.shape
     distance = np.linalg.norm((found - expected).reshape(len(found), -1), axis=1)
     length = np.linalg.norm(expected.reshape(len(found), -1), axis=1)
-    assert (distance < 1e-4 * length).all()
+    assert (distance < tolerance * length).all()
 
 
 def rebuilt(view, tmp_path):
@@ -113,7 +110,7 @@ def test_front_of_everything_at_once(embed, dataset, tmp_path):
     final = features.stack([joined, joined.then(keras.layers.Rescaling(2.0))])
     assert final.query.shape == (3, 2, 4 * 256 + 240)
     model = rebuilt(final, tmp_path)
-    assert_close(from_pixels(model, dataset), final.query)
+    assert_close(from_pixels(model, dataset), final.query, 3e-4)  # whitening enlarges differences
     assert model.count_params() < 2 * 3_228_864, "a mirrored network is in it once"
 
 

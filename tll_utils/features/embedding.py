@@ -117,10 +117,9 @@ def embed(
                     todo = [paths[first[row]] for row in rows]
                     cut = _cutter(tap, todo, store_dir) if tap.crop else None
                     for shard in embed_files(todo, embedder, cut=cut, **how):
-                        shard = {key: store.rounded(block) for key, block in shard.items()}
                         done, rows = np.split(rows, [len(next(iter(shard.values())))])
-                        shelf.write(hashes[done], shard)
-                        table.fill(done, {key: shard[key] for key in keys if key in shard})
+                        kept = shelf.write(hashes[done], shard)
+                        table.fill(done, {key: kept[key] for key in keys if key in kept})
     return {key: table.pop(key)[inverse] for key in dict.fromkeys(keys)}
 
 

@@ -2,7 +2,7 @@
 
 A changed image, a changed weight file, another size or a mirrored image simply find nothing there
 and are embedded. `<backbone>-<hash of the recipe>/<hash of the shard>.npz` each hold the hashes of
-some images and their features per key.
+some images and, per key, their features in 16 bits.
 """
 
 from __future__ import annotations
@@ -23,22 +23,37 @@ from tll_utils import files, images
 STORE_VERSION = 4  # raise it when the way from file to features changes
 
 
-def rounded(rows: np.ndarray) -> np.ndarray:
-    """Features as the store keeps them: 11 binary digits are enough to tell images apart.
+_STEPS = 2**15 - 1  # of a whole number of 16 bits, on either side of 0
+_KNEE = 2.0**10  # above a thousandth of a row's largest number, steps grow with the numbers
+_DENSITY = _STEPS / np.log1p(_KNEE)
+_LEVELS = np.expm1(np.arange(_STEPS + 1) / _DENSITY) / _KNEE
+_LEVELS = np.concatenate([-_LEVELS[:0:-1], _LEVELS]).astype(np.float32)  # of −_STEPS … _STEPS
+
+
+def coded(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features in half the space: logarithmic steps, like those of a telephone line.
+
+    A number is off by at most 1.1e-4 of itself, or 1e-7 of the largest one of its row: a quarter
+    of what float16 would cost. What becomes of a row does not depend on the others.
 
     Args:
-        rows: Float32 `(n, d)`.
+        rows: Float32 `(n, d)`, finite.
 
     Returns:
-        The same as float16. If a row has numbers too large or all too small for that, so that it
-        would be off by more than 2⁻¹⁰ of its largest, float32, with this row as it was: what
-        becomes of a row does not depend on the others.
+        int16 `(n, d)`, and the largest absolute number of each row, float32 `(n,)`.
+
+    Reference:
+        The μ-law of ITU-T G.711, with μ = 1024.
     """
-    with np.errstate(over="ignore"):
-        half = rows.astype(np.float16)
-        error = np.abs(half - rows).max(axis=1, initial=0.0)
-    fits = error <= 2**-10 * np.abs(rows).max(axis=1, initial=0.0)
-    return half if fits.all() else np.where(fits[:, None], half, rows)
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    parts = rows / np.where(largest > 0, largest, 1)[:, None]
+    steps = np.log1p(np.abs(parts) * np.float32(_KNEE)) * np.float32(_DENSITY)
+    return np.rint(np.copysign(steps, parts)).astype(np.int16), largest
+
+
+def decoded(codes: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """The features that `coded` was given, float32 `(n, d)`, to its precision."""
+    return _LEVELS[codes.astype(np.intp) + _STEPS] * largest[:, None]
 
 
 class Table:
@@ -112,7 +127,7 @@ class Store:
         table = Table(len(hashes), [*keys, *also])
         for path in self._shards():
             try:
-                shard = files.read_arrays(path, only={"hashes", *keys})
+                shard = files.read_arrays(path, only={"hashes", *keys, *map(_scale_of, keys)})
                 stored, blocks = _checked(shard, keys)
                 places = np.searchsorted(hashes, stored).clip(max=len(hashes) - 1)
                 known = hashes[places] == stored
@@ -128,22 +143,36 @@ class Store:
                 path.unlink(missing_ok=True)
         return table
 
-    def write(self, hashes: np.ndarray, features: Mapping[str, np.ndarray]) -> None:
+    def write(
+        self, hashes: np.ndarray, features: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """Adds a shard.
+
+        Returns:
+            The features as they will be read.
 
         Raises:
             TllError: If the folder cannot be written.
         """
         content = hashes.tobytes() + json.dumps(list(features)).encode()
         name = hashlib.blake2b(content, digest_size=8).hexdigest()
-        arrays: dict[str, Any] = {"hashes": hashes, **features}
+        parts = {key: coded(block) for key, block in features.items()}
+        arrays: dict[str, Any] = {"hashes": hashes}
+        for key, (codes, largest) in parts.items():
+            arrays |= {key: codes, _scale_of(key): largest}
         with files.replacing(self.folder / f"{name}.npz") as draft:
             np.savez(draft, **arrays)
+        return {key: decoded(*part) for key, part in parts.items()}
 
     def _shards(self) -> Iterator[Path]:
         """Those that are whole; the name of a draft begins with a dot."""
         paths = sorted(self.folder.glob("*.npz"))
         return (path for path in paths if not path.name.startswith("."))
+
+
+def _scale_of(key: str) -> str:
+    """Under which name a shard holds the largest numbers of a key's rows."""
+    return f"{key} largest"
 
 
 def _checked(
@@ -155,14 +184,16 @@ def _checked(
         raise ValueError("no hashes")
     blocks = {}
     for key in keys:
-        block = shard.get(key)
-        if block is None:
+        if key not in shard:
             continue
-        if block.ndim != 2 or len(block) != len(hashes) or block.dtype.kind != "f":
+        codes, largest = shard[key], shard.get(_scale_of(key), np.empty(()))
+        if codes.ndim != 2 or codes.dtype != np.int16 or codes.min(initial=0) < -_STEPS:
+            raise ValueError(f"{key} holds no features")
+        if not len(codes) == len(hashes) or largest.shape != hashes.shape:
             raise ValueError(f"{key} does not fit the hashes")
-        blocks[key] = block.astype(np.float32, copy=False)  # first: checking float16 is slow
-        if not np.isfinite(blocks[key]).all():
+        if largest.dtype != np.float32 or not np.isfinite(largest).all():
             raise ValueError(f"{key} is not finite")
+        blocks[key] = decoded(codes, largest)
     return hashes, blocks
 
 
