@@ -10,8 +10,10 @@ from hypothesis import given
 HASHES = np.array([b"%032x" % i for i in range(6)])
 FEATURES = {
     "hashes": HASHES,
-    "a/avg": np.arange(48, dtype=np.float32).reshape(6, 8),
-    "b/avg": np.ones((6, 5), np.float32),
+    "a/avg": np.arange(48, dtype=np.int16).reshape(6, 8),
+    "a/avg largest": np.arange(6, dtype=np.float32),
+    "b/avg": np.ones((6, 5), np.int16),
+    "b/avg largest": np.ones(6, np.float32),
 }
 
 
