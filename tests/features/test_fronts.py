@@ -110,7 +110,7 @@ def test_front_of_everything_at_once(embed, dataset, tmp_path):
     final = features.stack([joined, joined.then(keras.layers.Rescaling(2.0))])
     assert final.query.shape == (3, 2, 4 * 256 + 240)
     model = rebuilt(final, tmp_path)
-    assert_close(from_pixels(model, dataset), final.query, 3e-4)  # whitening enlarges differences
+    assert_close(from_pixels(model, dataset), final.query, 2e-4)  # whitening enlarges differences
     assert model.count_params() < 2 * 3_228_864, "a mirrored network is in it once"
 
 

@@ -119,7 +119,8 @@ def embed(
                     for shard in embed_files(todo, embedder, cut=cut, **how):
                         done, rows = np.split(rows, [len(next(iter(shard.values())))])
                         kept = shelf.write(hashes[done], shard)
-                        table.fill(done, {key: kept[key] for key in keys if key in kept})
+                        read = {key: store.decoded(*kept[key]) for key in keys if key in kept}
+                        table.fill(done, read)
     return {key: table.pop(key)[inverse] for key in dict.fromkeys(keys)}
 
 

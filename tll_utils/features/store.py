@@ -22,7 +22,6 @@ from tll_utils import files, images
 
 STORE_VERSION = 4  # raise it when the way from file to features changes
 
-
 _STEPS = 2**15 - 1  # of a whole number of 16 bits, on either side of 0
 _KNEE = 2.0**10  # above a thousandth of a row's largest number, steps grow with the numbers
 _DENSITY = _STEPS / np.log1p(_KNEE)
@@ -33,8 +32,8 @@ _LEVELS = np.concatenate([-_LEVELS[:0:-1], _LEVELS]).astype(np.float32)  # of âˆ
 def coded(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features in half the space: logarithmic steps, like those of a telephone line.
 
-    A number is off by at most 1.1e-4 of itself, or 1e-7 of the largest one of its row: a quarter
-    of what float16 would cost. What becomes of a row does not depend on the others.
+    A number is off by at most 1.1e-4 of itself and 1.1e-7 of the largest one of its row: a
+    quarter of what float16 would cost. What becomes of a row does not depend on the others.
 
     Args:
         rows: Float32 `(n, d)`, finite.
@@ -145,11 +144,11 @@ class Store:
 
     def write(
         self, hashes: np.ndarray, features: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Adds a shard.
 
         Returns:
-            The features as they will be read.
+            What it holds per key, as of `coded`; decoded, this is what will be read.
 
         Raises:
             TllError: If the folder cannot be written.
@@ -162,7 +161,7 @@ class Store:
             arrays |= {key: codes, _scale_of(key): largest}
         with files.replacing(self.folder / f"{name}.npz") as draft:
             np.savez(draft, **arrays)
-        return {key: decoded(*part) for key, part in parts.items()}
+        return parts
 
     def _shards(self) -> Iterator[Path]:
         """Those that are whole; the name of a draft begins with a dot."""
@@ -191,8 +190,8 @@ def _checked(
             raise ValueError(f"{key} holds no features")
         if not len(codes) == len(hashes) or largest.shape != hashes.shape:
             raise ValueError(f"{key} does not fit the hashes")
-        if largest.dtype != np.float32 or not np.isfinite(largest).all():
-            raise ValueError(f"{key} is not finite")
+        if largest.dtype != np.float32 or not (np.isfinite(largest) & (largest >= 0)).all():
+            raise ValueError(f"{key} has rows whose largest number is none")
         blocks[key] = decoded(codes, largest)
     return hashes, blocks
 
