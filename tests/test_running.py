@@ -146,6 +146,19 @@ while not folder.joinpath({other!r}).exists():
     assert last.cells[1].outputs[0].text == "['01', '02']\n"
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_of_several_at_a_time_the_longest_start_first(tmp_path, jobs):
+    begin = "import pathlib; folder = pathlib.Path({!r}); folder.joinpath({!r}).touch()"
+    look = "print(sorted(path.name for path in folder.glob('0?')))"
+    paths = [
+        write_notebook(tmp_path / f"{name}_a.ipynb", begin.format(str(tmp_path), name), look)
+        for name in ("01", "04", "05")
+    ]
+    runner.execute(paths, tmp_path / "out", {}, jobs=jobs)
+    first = nbformat.read(tmp_path / "out" / "notebooks" / "01_a.ipynb", as_version=4)
+    assert (first.cells[2].outputs[0].text == "['01']\n") == (jobs == 1)
+
+
 def test_two_jobs_are_stopped_at_once_and_without_a_trace(tmp_path):
     cell = "import pathlib, time; pathlib.Path({!r}).touch(); time.sleep(60)"
     flags = [tmp_path / "01", tmp_path / "02"]

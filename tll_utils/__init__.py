@@ -9,6 +9,7 @@ model of ours after `import tll_utils`; `tll.load_model(path)` does the same in 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -123,6 +124,9 @@ class _QuietLoader(importlib.abc.Loader):
         with quiet.silence():
             self._loader.exec_module(module)
         _register()
+        # What came with Keras stays. Not searched for garbage again, it lets the collector come by
+        # soon enough for models that are done with: they are cycles, and hold large arrays.
+        gc.freeze()
 
 
 if "keras" in sys.modules:

@@ -34,6 +34,7 @@ from tll_utils.settings import Settings, choose_networks, project_dir
 _PACKAGE = Path(__file__).resolve().parent
 # Whose results a notebook reads; it waits for these, and is made anew when they change.
 _READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
+_LONGEST = "04 05 07 02 06 03 01"  # they start first: whoever starts late ends alone
 _GIB_PER_JOB = {"quick": 2, "cpu": 4, "full": 8}
 # What a row says about the making of a result, not about the result.
 _NOT_THE_RESULT = {"seconds", "version", "commit", "keras", "tensorflow"}
@@ -94,16 +95,15 @@ def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
         DataError: If the data set cannot be used.
         WeightsNotFound: If weights are missing; the message names all files and their places.
     """
-    names = [path.stem for path in notebooks]
     # What needs no Keras is refused at once.
     files.require_writable(settings.out_dir)
-    for name in names:
-        choose_networks(name, settings)
+    for path in notebooks:
+        choose_networks(path.stem, settings)
     if settings.data_dir:
         data.find(settings.data_dir)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
-        return pool.submit(_check, settings, names).result()
+        return pool.submit(_check, settings, [path.stem for path in notebooks]).result()
 
 
 def end_with_parent() -> None:
@@ -238,8 +238,9 @@ class _Build:
 
         with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
             async with asyncio.TaskGroup() as group:
-                for path, notebook in loaded.items():
-                    group.create_task(step(path, notebook, bar))
+                order = sorted(loaded, key=lambda path: _LONGEST.find(path.stem[:2]))
+                for path in order if jobs > 1 else loaded:
+                    group.create_task(step(path, loaded[path], bar))
         return sorted(skipped)
 
     async def _make(self, name: str, notebook: Any, bar: tqdm) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn import decomposition
 
 import tll_utils as tll
 from tll_utils import features
@@ -76,7 +77,19 @@ def test_principal_components_keep_all_distances_of_a_flat_cloud(num_pairs):
 
 
 def test_principal_components_are_never_more_than_there_are():
-    assert transforms.principal_components(np.eye(3), np.eye(3), dim=99).units == 3
+    layer = transforms.principal_components(np.eye(3), np.eye(3), dim=99)
+    assert layer.units == 3
+    np.testing.assert_array_equal(layer.kernel[:, 2], 0)  # three points lie in a plane
+
+
+@pytest.mark.parametrize("num_pairs", [4, 200])
+def test_principal_components_are_those_of_scikit_learn(num_pairs):
+    left, right = np.random.default_rng(0).normal(size=(2, num_pairs, 30)) * np.arange(1, 31)
+    layer = transforms.principal_components(left, right, dim=5)
+    expected = decomposition.PCA(5, svd_solver="full").fit([*left, *right]).transform(left)
+    found = np.asarray(layer(left))
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3 * np.abs(expected).max())
+    assert np.all(np.abs(layer.kernel).max(axis=0) == np.max(layer.kernel, axis=0))
 
 
 def test_within_pair_whitening_matches_hand_arithmetic():

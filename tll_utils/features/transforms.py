@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 from scipy import linalg
-from sklearn.utils import extmath
 
 from tll_utils import layers
 from tll_utils.features import building
@@ -40,25 +39,26 @@ def standardiser(left: np.ndarray, right: np.ndarray) -> layers.Standardise:
     return _built(layers.Standardise(), images.shape[1], [images.mean(axis=0), scale])
 
 
-def principal_components(
-    left: np.ndarray, right: np.ndarray, dim: int, *, seed: int = 0
-) -> keras.layers.Dense:
-    """Keeps the `dim` directions in which the images differ most, fewer if there are fewer.
+def principal_components(left: np.ndarray, right: np.ndarray, dim: int) -> keras.layers.Dense:
+    """Keeps the `dim` directions in which the images differ most.
 
     Args:
         left, right: Float `(pairs, d)`.
-        dim: Int, width of the result.
-        seed: Of the randomized decomposition.
+        dim: Int, width of the result; at most `d`, and at most the number of images.
 
     Returns:
-        A linear layer whose weights may be trained further.
+        A linear layer whose weights may be trained further. Where the images differ in fewer
+        directions, what is beyond them is 0.
     """
     images = np.concatenate([left, right]).astype(np.float32, copy=False)
     mean = images.mean(axis=0)
-    dim = min(dim, *images.shape)
-    _, _, directions = extmath.randomized_svd(images - mean, dim, random_state=seed)
-    layer = keras.layers.Dense(dim, dtype="float32")
-    return _built(layer, images.shape[1], [directions.T, -mean @ directions.T])
+    images -= mean
+    kernel = np.zeros((images.shape[1], min(dim, *images.shape)), np.float32)
+    _, found = _spectrum(images, kernel.shape[1])
+    is_flipped = found.max(axis=0) < -found.min(axis=0)  # the sign is free: the same everywhere
+    kernel[:, : found.shape[1]] = np.where(is_flipped, -found, found)
+    layer = keras.layers.Dense(kernel.shape[1], dtype="float32")
+    return _built(layer, len(kernel), [kernel, -mean @ kernel])
 
 
 def within_pair_whitening(
@@ -199,13 +199,20 @@ def _built(layer: Any, width: int, weights: Sequence[np.ndarray | float]) -> Any
     return layer
 
 
-def _spectrum(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _spectrum(rows: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Non-zero eigenvalues of `rowsᵀ rows`, largest first, and their vectors as columns.
 
     The smaller of the two Gram matrices has the same eigenvalues.
+
+    Args:
+        rows: Float `(n, d)`.
+        count: Int, at most so many, no more than either side of `rows`. Defaults to all.
     """
     is_wide = rows.shape[1] > len(rows)
-    values, vectors = linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
+    gram = rows @ rows.T if is_wide else rows.T @ rows
+    size = len(gram)
+    largest = None if count is None else (size - count, size - 1)
+    values, vectors = linalg.eigh(gram, subset_by_index=largest)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > 1e-6 * max(values[0], 1e-12)
     values, vectors = values[kept], vectors[:, kept]
