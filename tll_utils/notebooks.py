@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import graphlib
 import hashlib
 import importlib.metadata
 import json
@@ -221,26 +222,25 @@ class _Build:
 
     async def run(self, notebooks: Sequence[Path], jobs: int) -> list[str]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        loaded = {path: nbformat.read(path, as_version=4) for path in notebooks}
+        loaded = {path.stem: nbformat.read(path, as_version=4) for path in notebooks}
         num_cells = sum(len(_code_cells(notebook)) for notebook in loaded.values())
-        slots = asyncio.Semaphore(jobs)
-        ends = {path.stem: asyncio.Event() for path in notebooks}
+        order = sorted(loaded, key=lambda name: jobs > 1 and _LONGEST.find(name[:2]))
+        sorter = graphlib.TopologicalSorter({n: {o for o in loaded if _reads(n, o)} for n in order})
+        sorter.prepare()
+        ready: set[str] = set()
+        running: set[asyncio.Task[bool]] = set()
         skipped: list[str] = []
-
-        async def step(path: Path, notebook: Any, bar: tqdm) -> None:
-            earlier = [name for name in ends if name < path.stem and _reads(path.stem, name)]
-            for name in earlier:
-                await ends[name].wait()
-            async with slots:
-                if not await self._make(path.stem, notebook, bar):
-                    skipped.append(path.stem)
-            ends[path.stem].set()
-
         with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
             async with asyncio.TaskGroup() as group:
-                order = sorted(loaded, key=lambda path: _LONGEST.find(path.stem[:2]))
-                for path in order if jobs > 1 else loaded:
-                    group.create_task(step(path, loaded[path], bar))
+                while sorter.is_active():
+                    ready.update(sorter.get_ready())
+                    for name in sorted(ready, key=order.index)[: jobs - len(running)]:
+                        ready.remove(name)
+                        made = self._make(name, loaded[name], bar)
+                        running.add(group.create_task(made, name=name))
+                    ended, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
+                    sorter.done(*(task.get_name() for task in ended))
+                    skipped += [task.get_name() for task in ended if not task.result()]
         return sorted(skipped)
 
     async def _make(self, name: str, notebook: Any, bar: tqdm) -> bool:
