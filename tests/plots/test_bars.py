@@ -42,6 +42,15 @@ def test_top_2_by_group_splits_the_hits():
     assert [bar.get_width() for bar in ax.patches] == [1.0, 0.25]
 
 
+def test_top_2_by_group_draws_equal_groups_by_name():
+    """Else they would change places from run to run."""
+    groups = np.array(list("dacbed"))
+    hits = {"color": np.ones(6, bool)}
+    (ax,) = plots.top_2_by_group(hits, groups, num_candidates=20, title="All alike").axes
+    names = [label.get_text()[0] for label in ax.get_yticklabels()]
+    assert names in (list("abcde"), list("edcba"))
+
+
 def test_top_2_by_group_tells_systems_apart_by_hatching():
     hits = {name: np.ones(4, bool) for name in "xyz"}
     (ax,) = plots.top_2_by_group(hits, np.array(["g"] * 4), num_candidates=4, title="All").axes

@@ -69,7 +69,7 @@ def top_2_by_group(
     """
     groups = np.asarray(groups)
     first = next(iter(hits.values()))
-    names = sorted(set(groups), key=lambda name: -np.mean(first[groups == name]))
+    names = sorted(np.unique(groups), key=lambda name: -np.mean(first[groups == name]))
     height = 0.82 / len(hits)
     figure, ((ax,),) = style.new(height=1.7 + 0.34 * len(names) * len(hits) + 0.1 * len(names))
     words = []
