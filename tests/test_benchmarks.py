@@ -19,7 +19,7 @@ BENCHMARKS = test_examples.ROOT / "benchmarks"
     [
         ("head_training.py", ("--pairs", 64, "--epochs", 2), "times as fast per epoch"),
         ("dual_step.py", ("--rounds", 1), "times the encoder"),
-        ("precision.py", (), "of 32 hits differ"),
+        ("precision.py", (), "of 24 hits differ"),
         ("pair_pipeline.py", ("--pairs", 40, "--rounds", 1), "of the memory"),
     ],
 )
