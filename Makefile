@@ -4,6 +4,8 @@ PYTHON  ?= python3
 PROFILE ?= quick
 BIN     := .venv/bin
 NBVAL   := --nbval-lax --nbval-current-env
+# Three on two cores: one is always waiting for a process that it has started.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test lint bench fuzz smoke notebooks docs
 .PHONY: test-page test-wheel test-colab test-jax test-seeds
@@ -22,11 +24,15 @@ test: export TLL_SEEDS =
 test: export TLL_SMOKE =
 test: export TLL_OUT_DIR = build/test
 test: export TQDM_DISABLE = 1
+# Two processes share the cores, and large arrays come from memory in large pages, as in a run.
+test: export TF_NUM_INTRAOP_THREADS = 1
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 test: .venv/installed lint
 	rm -rf build/test  # else what an earlier version trained would be found and tested
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	$(BIN)/python -m pytest -x -n 2 --dist loadfile $(NBVAL) notebooks/0[1-57]*
-	$(BIN)/python -m pytest -x $(NBVAL) notebooks/0[689]*  # these read what the others left
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(NBVAL) tests notebooks/0[1-7]*
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(NBVAL) notebooks/0[89]*  # these read the others
 
 lint: .venv/installed
 	$(BIN)/ruff check .

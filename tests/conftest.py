@@ -9,6 +9,32 @@ import pytest
 
 from tll_utils.settings import Settings
 
+# What takes longest starts first: whoever starts late ends alone. Files of few tests would be last.
+_LONGEST = (
+    "test_benchmarks.py",
+    "test_several_workers.py",
+    "test_examples.py",
+    "05_transfer_learning.ipynb",
+    "test_fronts.py",
+    "06_look_alike_features.ipynb",
+    "07_dual_backbone.ipynb",
+    "test_backbones.py",
+    "test_run.py",
+    "test_embedding.py",
+    "test_running.py",
+    "test_training.py",
+    "test_embedder.py",
+    "04_pretrained_features.ipynb",
+    "02_siamese_baselines.ipynb",
+    "test_kill.py",
+    "test_starve.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory):

@@ -43,7 +43,8 @@ IMPORTS = {
         "settings",
         "training",
     },
-    "notebooks": {"data", "engines", "errors", "features", "files", "run", "scoring", "settings"},
+    "plan": {"data", "engines", "errors", "features", "files", "run", "settings"},
+    "notebooks": {"errors", "files", "scoring", "settings"},
     "tools": {
         "data",
         "engines",
@@ -58,7 +59,7 @@ IMPORTS = {
         "scoring",
         "settings",
     },
-    "__main__": {"data", "errors", "face", "notebooks", "scoring", "settings", "tools"},
+    "__main__": {"data", "errors", "face", "notebooks", "plan", "scoring", "settings", "tools"},
 }
 # TensorFlow itself: graphs for embedding, a call of Python from a graph, several devices,
 # a generator for keras-cv, switching determinism on, and LiteRT.

@@ -22,32 +22,6 @@ def write_notebook(path, *sources):
     return path
 
 
-def test_end_with_parent_leaves_no_worker_behind(tmp_path):
-    script = tmp_path / "pool.py"
-    script.write_text(
-        "import multiprocessing, os, sys, time\n"
-        "from concurrent.futures import ProcessPoolExecutor\n"
-        "from tll_utils.notebooks import end_with_parent\n"
-        "if __name__ == '__main__':\n"
-        "    context = multiprocessing.get_context('spawn')\n"
-        "    pool = ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent)\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(600)\n"
-    )
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
-    worker = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    for _ in range(300):
-        try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    os.kill(worker, signal.SIGKILL)
-    pytest.fail("the worker is still there")
-
-
 def test_find_notebooks_selects_by_first_letters(tmp_path):
     for name in ("02_b", "01_a", "draft"):
         write_notebook(tmp_path / f"{name}.ipynb")
@@ -157,6 +131,19 @@ def test_of_several_at_a_time_the_longest_start_first(tmp_path, jobs):
     runner.execute(paths, tmp_path / "out", {}, jobs=jobs)
     first = nbformat.read(tmp_path / "out" / "notebooks" / "01_a.ipynb", as_version=4)
     assert (first.cells[2].outputs[0].text == "['01']\n") == (jobs == 1)
+
+
+def test_kernels_side_by_side_share_the_cores_and_a_lone_one_has_them_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    show = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['OPENBLAS_NUM_THREADS'])"
+    paths = [write_notebook(tmp_path / f"{name}_a.ipynb", show) for name in ("01", "02", "08")]
+    environ = {"OPENBLAS_NUM_THREADS": "5"}  # what the user asks for is left alone
+    runner.execute(paths, tmp_path / "out", environ, jobs=2)
+    for name, threads in (("01", 3), ("02", 3), ("08", 6)):
+        made = nbformat.read(tmp_path / "out" / "notebooks" / f"{name}_a.ipynb", as_version=4)
+        assert made.cells[1].outputs[0].text == f"{threads} 5\n"
 
 
 def test_two_jobs_are_stopped_at_once_and_without_a_trace(tmp_path):

@@ -156,22 +156,22 @@ def _run(options: argparse.Namespace) -> int:
     environ["TLL_SEED"] = str(seeds[0])
     config = settings.Settings.from_environment({**os.environ, **environ})
 
-    from tll_utils import data, notebooks
+    from tll_utils import data, notebooks, plan
 
     only = options.only.split(",") if options.only else []  # an empty name between commas is one
     paths = notebooks.find_notebooks([name.strip() for name in only])
-    plan = notebooks.check(config, paths)
-    dataset = data.load(plan.data_dir, seed=config.seed)
+    found = plan.check(config, paths)
+    dataset = data.load(found.data_dir, seed=config.seed)
     _say(str(_inspected(dataset)))
-    for name, reason in plan.reasons.items():
+    for name, reason in found.reasons.items():
         _say(f"{name}: {reason}")
-    environ |= {"TLL_DATA_DIR": str(plan.data_dir), "TLL_OUT_DIR": str(config.out_dir)}
+    environ |= {"TLL_DATA_DIR": str(found.data_dir), "TLL_OUT_DIR": str(config.out_dir)}
     for seed in seeds:
         config = dataclasses.replace(config, seed=seed)
         ingredients = {
             "settings": dataclasses.asdict(config),
-            "data": notebooks.data_fingerprint(plan.data_dir),
-            "weights": plan.weights,
+            "data": notebooks.data_fingerprint(found.data_dir),
+            "weights": found.weights,
         }
         environ["TLL_SEED"] = str(seed)
         notebooks.execute(

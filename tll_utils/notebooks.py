@@ -1,4 +1,4 @@
-"""Executes the notebooks as a build: checks first, skips what is unchanged, says what failed."""
+"""Executes the notebooks as a build: skips what is unchanged, says what failed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import graphlib
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +24,21 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tqdm.auto import tqdm
 
-from tll_utils import data, files
-from tll_utils.errors import NotebookError, WeightsNotFound
+from tll_utils import files
+from tll_utils.errors import NotebookError
 from tll_utils.scoring import leaderboard
-from tll_utils.settings import Settings, choose_networks, project_dir
+from tll_utils.settings import project_dir
 
 _PACKAGE = Path(__file__).resolve().parent
 # Whose results a notebook reads; it waits for these, and is made anew when they change.
 _READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
 _LONGEST = "04 05 07 02 06 03 01"  # they start first: whoever starts late ends alone
 _GIB_PER_JOB = {"quick": 2, "cpu": 4, "full": 8}
+# Of TensorFlow, NumPy and scikit-learn. Kernels side by side share the cores: two with two threads
+# each on two cores take a fifth more processor time for the same work.
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Large arrays come and go, and on Linux each costs a page fault every 4 KiB; so it is 2 MiB.
+_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # What a row says about the making of a result, not about the result.
 _NOT_THE_RESULT = {"seconds", "version", "commit", "keras", "tensorflow"}
 
@@ -71,77 +73,6 @@ def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -
     return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a run will use, as found before anything starts.
-
-    Attributes:
-        data_dir: The folder of the data set, drawn if need be.
-        weights: Network → the fingerprint of its weights; all that the notebooks need.
-        reasons: Notebook → a sentence that says which networks it runs, and why these.
-    """
-
-    data_dir: Path
-    weights: dict[str, str]
-    reasons: dict[str, str]
-
-
-def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
-    """Tries data, output folder and all weights, so that nothing fails after an hour.
-
-    In a process of its own: what Keras takes is free again when the notebooks need it.
-
-    Raises:
-        SettingsError: If a notebook cannot run with the networks that were asked for.
-        DataError: If the data set cannot be used.
-        WeightsNotFound: If weights are missing; the message names all files and their places.
-    """
-    # What needs no Keras is refused at once.
-    files.require_writable(settings.out_dir)
-    for path in notebooks:
-        choose_networks(path.stem, settings)
-    if settings.data_dir:
-        data.find(settings.data_dir)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
-        return pool.submit(_check, settings, [path.stem for path in notebooks]).result()
-
-
-def end_with_parent() -> None:
-    """Ends this worker when its parent is killed; it would wait for the next task for ever."""
-
-    def watch() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _check(settings: Settings, names: Sequence[str]) -> Plan:
-    from tll_utils import engines, run
-    from tll_utils.features import backbones, weights
-
-    engines.resolve(settings.engine)
-    for name in settings.backbones:
-        backbones.get(name)
-    choices = {name: choose_networks(name, settings, available=weights.available) for name in names}
-    needed = dict.fromkeys(network for choice in choices.values() for network in choice.needed)
-    found, missing = {}, []
-    for network in needed:
-        try:
-            found[network] = weights.weights_fingerprint(network, settings.weights)
-        except WeightsNotFound as error:
-            missing.append(str(error))
-    if missing:
-        raise WeightsNotFound(
-            "\n".join(missing)
-            + "\nTLL_WEIGHTS=random (or --weights random) shows that all works, without them."
-        )
-    reasons = {name: choice.reason for name, choice in choices.items() if choice.needed}
-    return Plan(run.data_dir_of(settings), found, reasons)
-
-
 def suitable_jobs(profile: str) -> int:
     """How many notebooks this machine takes at once, by its cores and available memory.
 
@@ -152,6 +83,11 @@ def suitable_jobs(profile: str) -> int:
     # What files have left in memory is available: it gives way.
     gib = psutil.virtual_memory().available / 2**30
     return int(max(1, min(os.cpu_count() or 1, gib // _GIB_PER_JOB[profile], 4)))
+
+
+def suitable_threads(kernels: int) -> int:
+    """How many threads each of so many kernels may have, for all to share this machine's cores."""
+    return max(1, (os.cpu_count() or 1) // kernels)
 
 
 def execute(
@@ -234,16 +170,17 @@ class _Build:
             async with asyncio.TaskGroup() as group:
                 while sorter.is_active():
                     ready.update(sorter.get_ready())
+                    threads = suitable_threads(min(jobs, len(running) + len(ready)))
                     for name in sorted(ready, key=order.index)[: jobs - len(running)]:
                         ready.remove(name)
-                        made = self._make(name, loaded[name], bar)
+                        made = self._make(name, loaded[name], bar, threads)
                         running.add(group.create_task(made, name=name))
                     ended, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
                     sorter.done(*(task.get_name() for task in ended))
                     skipped += [task.get_name() for task in ended if not task.result()]
         return sorted(skipped)
 
-    async def _make(self, name: str, notebook: Any, bar: tqdm) -> bool:
+    async def _make(self, name: str, notebook: Any, bar: tqdm, threads: int) -> bool:
         """Executes one notebook; returns False if there was nothing to do."""
         saved, started = self.folder / f"{name}.ipynb", time.monotonic()
         wanted = _fingerprint(self.common, _source(notebook), self._results(reader=name))
@@ -254,14 +191,14 @@ class _Build:
             return False
         _stamp_path(saved).unlink(missing_ok=True)
         try:
-            await self._execute(name, notebook, bar)
+            await self._execute(name, notebook, bar, threads)
         finally:
             _save(notebook, saved)
         files.write_json(_stamp_path(saved), [wanted, _fingerprint(self._results(of=name))])
         bar.write(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
         return True
 
-    async def _execute(self, name: str, notebook: Any, bar: tqdm) -> None:
+    async def _execute(self, name: str, notebook: Any, bar: tqdm, threads: int) -> None:
         code_cells = _code_cells(notebook)
         started: list[Any] = []
 
@@ -287,7 +224,8 @@ class _Build:
         )
         self.clients.append(client)
         try:
-            await client.async_execute(env=self.environ)
+            shares = dict.fromkeys(_THREADS, str(threads))
+            await client.async_execute(env={**_MEMORY, **shares, **self.environ})
         except (CellExecutionError, DeadKernelError) as error:
             if self.stops:
                 raise _Stopped from None
