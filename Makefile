@@ -24,15 +24,14 @@ test: export TLL_SEEDS =
 test: export TLL_SMOKE =
 test: export TLL_OUT_DIR = build/test
 test: export TQDM_DISABLE = 1
-# Two processes share the cores, and large arrays come from memory in large pages, as in a run.
+# The processes share the cores, and large arrays come in large pages of memory, as in a run.
 test: export TF_NUM_INTRAOP_THREADS = 1
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
 test: .venv/installed lint
 	rm -rf build/test  # else what an earlier version trained would be found and tested
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(NBVAL) tests notebooks/0[1-7]*
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(NBVAL) notebooks/0[89]*  # these read the others
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(NBVAL) tests notebooks
 
 lint: .venv/installed
 	$(BIN)/ruff check .

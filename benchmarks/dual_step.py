@@ -15,16 +15,15 @@ import tll_utils as tll
 from tll_utils import layers, losses
 from tll_utils.features import backbones
 
-BACKBONES, SIZE = ("mobilenet_v2", "mobilenet"), (96, 96)
 NUM_QUERIES, NUM_CANDIDATES = 2, 20
 
 
-def dual_encoder() -> keras.Model:
-    """Two backbones, both fine-tuned, their averages joined to one embedding."""
-    images = keras.Input((*SIZE, 3))
-    maps = [backbones.build(n, weights="random", size=SIZE, trainable=True) for n in BACKBONES]
+def dual_encoder(names: list[str], size: tuple[int, int]) -> keras.Model:
+    """Backbones, all fine-tuned, their averages joined to one embedding."""
+    images = keras.Input((*size, 3))
+    maps = [backbones.build(n, weights="random", size=size, trainable=True) for n in names]
     pooled = [keras_layers.GlobalAveragePooling2D()(network(images)) for network in maps]
-    x = keras_layers.Dense(128)(keras_layers.Concatenate()(pooled))
+    x = keras_layers.Dense(128)(keras.ops.concatenate(pooled, axis=-1))
     return keras.Model(images, keras_layers.UnitNormalization()(x))
 
 
@@ -37,22 +36,25 @@ def seconds_of_step(model: keras.Model, inputs: np.ndarray, targets: np.ndarray)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--backbones", nargs="+", default=["mobilenet_v2", "mobilenet"])
+    parser.add_argument("--side", type=int, default=96, help="of an image, in pixels")
+    options = parser.parse_args()
+    size = (options.side, options.side)
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (NUM_QUERIES, 1 + NUM_CANDIDATES, *SIZE, 3), np.uint8)
-    bare, encoder = dual_encoder(), dual_encoder()
+    images = rng.integers(0, 256, (NUM_QUERIES, 1 + NUM_CANDIDATES, *size, 3), np.uint8)
+    bare, encoder = (dual_encoder(options.backbones, size) for _ in range(2))
     bare.compile("sgd", "mse")
     branches = keras.Input(images.shape[1:])
     scores = layers.CandidateScores()(layers.Branches(encoder)(branches))
     full = tll.Model(branches, scores)
     full.compile("sgd", losses.CandidateSoftmaxLoss())
-    flat = images.reshape(-1, *SIZE, 3)
+    flat = images.reshape(-1, *size, 3)
     jobs = {
         "bare": (bare, flat, np.zeros((len(flat), 128), "float32")),
         "full": (full, images, np.zeros(NUM_QUERIES, "int32")),
     }
     times: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(1 + rounds):
+    for _ in range(1 + options.rounds):
         # Turn and turn about, so that whatever else the machine does falls on both.
         for name, job in jobs.items():
             times[name].append(seconds_of_step(*job))

@@ -10,7 +10,7 @@ import pytest
 from tll_utils.settings import Settings
 
 # What takes longest starts first: whoever starts late ends alone. Files of few tests would be last.
-_LONGEST = (
+_FIRST = (
     "test_benchmarks.py",
     "test_several_workers.py",
     "test_examples.py",
@@ -18,22 +18,26 @@ _LONGEST = (
     "test_fronts.py",
     "06_look_alike_features.ipynb",
     "07_dual_backbone.ipynb",
+    "04_pretrained_features.ipynb",
+    "02_siamese_baselines.ipynb",
+    "03_convolutional_autoencoder.ipynb",
+    "01_data_exploration.ipynb",
     "test_backbones.py",
     "test_run.py",
     "test_embedding.py",
     "test_running.py",
     "test_training.py",
     "test_embedder.py",
-    "04_pretrained_features.ipynb",
-    "02_siamese_baselines.ipynb",
     "test_kill.py",
     "test_starve.py",
 )
+_LAST = ("08_ensemble_voting.ipynb", "09_you_against_the_machine.ipynb")  # they read the others
 
 
 def pytest_collection_modifyitems(items):
-    order = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    order = {name: place - len(_FIRST) for place, name in enumerate(_FIRST)}
+    order |= {name: 1 + place for place, name in enumerate(_LAST)}
+    items.sort(key=lambda item: order.get(item.path.name, 0))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 def environ(sample_dir, tmp_path):
     """Settings for a script that may write nowhere but below `tmp_path`."""
     own = {"DATA_DIR": sample_dir, "OUT_DIR": tmp_path, "WEIGHTS": "random", "CACHE_DIR": tmp_path}
+    own |= {"ENGINE": "keras"}  # to make OpenVINO's network takes longer than a few images
     return {**os.environ, **{f"TLL_{name}": str(value) for name, value in own.items()}}
 
 

@@ -64,7 +64,8 @@ def saved_model(tmp_path_factory):
 )
 def test_saved_models_load_in_a_fresh_process_whatever_comes_first(saved_model, imports):
     (line,), err = fresh(
-        f"{imports}\nimport sys; print(load(sys.argv[1]).output_shape)", saved_model
+        f"{imports}\nimport gc, sys; print(load(sys.argv[1]).output_shape, gc.isenabled())",
+        saved_model,
     )
-    assert line == "(None, 8, 8, 3)"
+    assert line == "(None, 8, 8, 3) True", "garbage is collected again"
     assert "tensorflow" not in err or imports.startswith("import keras"), "a noisy start"

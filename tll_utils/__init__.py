@@ -121,12 +121,19 @@ class _QuietLoader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         from tll_utils import quiet
 
-        with quiet.silence():
-            self._loader.exec_module(module)
-        _register()
-        # What came with Keras stays. Not searched for garbage again, it lets the collector come by
-        # soon enough for models that are done with: they are cycles, and hold large arrays.
-        gc.freeze()
+        # What comes with Keras stays. Not searched for garbage while it comes, it is there a sixth
+        # sooner; nor ever again, it lets the collector come by soon enough for models that are done
+        # with: they are cycles, and hold large arrays.
+        watched = gc.isenabled()
+        gc.disable()
+        try:
+            with quiet.silence():
+                self._loader.exec_module(module)
+            _register()
+        finally:
+            gc.freeze()
+            if watched:
+                gc.enable()
 
 
 if "keras" in sys.modules:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("mirror")
 def embed(tmp_path):
     def call(paths, **options):
         options = {"weights": "random", "store_dir": tmp_path / "store", **options}
+        options.setdefault("engine", "keras")  # to make OpenVINO's takes longer than a few images
         return features.embed(paths, "mirror", progress=False, **options)
 
     return call
