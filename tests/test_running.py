@@ -48,6 +48,14 @@ def test_execute_saves_what_ran_and_names_the_cell_that_failed(tmp_path):
     assert [cell.execution_count for cell in half.cells[1:]] == [1, 2, None]
 
 
+def test_what_is_printed_with_a_pause_between_is_one_output(tmp_path):
+    cell = "import time; print('first', flush=True); time.sleep(0.5); print('second')"
+    paused = write_notebook(tmp_path / "01_paused.ipynb", cell)
+    runner.execute([paused], tmp_path / "out", {})
+    made = nbformat.read(tmp_path / "out" / "notebooks" / "01_paused.ipynb", as_version=4)
+    assert [output.text for output in made.cells[1].outputs] == ["first\nsecond\n"]
+
+
 def test_execute_says_so_when_the_kernel_dies(tmp_path):
     dead = write_notebook(tmp_path / "01_dead.ipynb", "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(NotebookError, match=r"(?s)01_dead: code cell 1 of 1.*the kernel died"):

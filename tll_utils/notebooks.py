@@ -217,6 +217,7 @@ class _Build:
             resources={"metadata": {"path": str(self.folder)}},
             record_timing=False,  # wall times would change the file on every run
             store_widget_state=False,  # nor does a bar that is long done belong into it
+            coalesce_streams=True,  # what is printed after a pause is no output of its own
             extra_arguments=["--log-level=ERROR"],  # else each kernel warns that it listens locally
             on_notebook_start=lambda notebook: self._stop_on_signals(),
             on_cell_start=on_start,
