@@ -34,8 +34,8 @@ _PACKAGE = Path(__file__).resolve().parent
 _READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
 _LONGEST = "04 05 07 02 06 03 01"  # they start first: whoever starts late ends alone
 _GIB_PER_JOB = {"quick": 2, "cpu": 4, "full": 8}
-# Of TensorFlow, NumPy and scikit-learn. Kernels side by side share the cores: two with two threads
-# each on two cores take a fifth more processor time for the same work.
+# Of TensorFlow, NumPy and scikit-learn. Kernels side by side share the cores: with two threads one
+# takes a sixth more processor time for the same work than with one.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Large arrays come and go, and on Linux each costs a page fault every 4 KiB; so it is 2 MiB.
 _MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
