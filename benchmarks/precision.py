@@ -23,7 +23,7 @@ def main():
     run = tll.start("precision")
     entry = backbones.get(chosen.backbone)
     keys = [f"{entry.taps[-1]}/avg", f"{entry.middle}/avg", f"{entry.middle}/grid3"]
-    full = embed(run, chosen.backbone, keys, run.settings.engine)
+    full = embed(run, chosen.backbone, keys, "auto")
     if chosen.engine:
         less = embed(run, chosen.backbone, keys, chosen.engine)
     else:

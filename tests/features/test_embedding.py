@@ -57,7 +57,7 @@ def assert_stored(found, expected):
 
 def test_embed_averages_each_map_in_the_order_of_the_paths(embed, paths):
     order = [3, 0, 6, 3]
-    rows = embed([paths[i] for i in order])
+    rows = embed([paths[i] for i in order], engine="auto")
     expected = np.array([(10 * i, 100, 255 - i) for i in order])
     assert rows[PIXELS].dtype == np.float32
     assert_stored(rows[PIXELS], expected)
@@ -65,7 +65,8 @@ def test_embed_averages_each_map_in_the_order_of_the_paths(embed, paths):
 
 
 def test_embed_pools_by_hand(embed, quarters):
-    rows = embed([quarters], keys=pooling.keys_of(["pixels"], list(pooling.POOLINGS)))
+    keys = pooling.keys_of(["pixels"], list(pooling.POOLINGS))
+    rows = embed([quarters], keys=keys, engine="auto")
     channel = {key.partition("/")[2]: row[0, ::3] for key, row in rows.items()}
     assert_stored(channel["avg"], [25])
     assert_stored(channel["max"], [40])
@@ -82,7 +83,7 @@ def test_embed_pools_by_hand(embed, quarters):
     ("flip", "cells"), [(True, [22.5, 17.5, 32.5, 27.5]), ("vertical", [27.5, 32.5, 17.5, 22.5])]
 )
 def test_flip_mirrors_along_its_axis_only(embed, quarters, flip, cells):
-    rows = embed([quarters], keys=["pixels/grid2"], flip=flip)
+    rows = embed([quarters], keys=["pixels/grid2"], flip=flip, engine="auto")
     assert_stored(rows["pixels/grid2"][0, ::3], cells)
 
 

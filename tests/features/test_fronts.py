@@ -34,7 +34,6 @@ def dataset(sample_dir):
 def embed(dataset, tmp_path):
     def call(backbone, key, **options):
         options = {"weights": "random", "size": SIZE, "progress": False, **options}
-        options.setdefault("engine", "keras")  # to make OpenVINO's takes longer than a few images
         return features.embed_dataset(
             dataset, backbone, keys=[key], also=(), store_dir=tmp_path / "store", **options
         )[key]
@@ -98,10 +97,9 @@ def test_front_gives_what_is_stored_of_a_network_with_its_own_ways(
 
 
 def test_front_of_everything_at_once(embed, dataset, tmp_path):
-    cells = embed("mobilenet", "conv_pw_5_relu/grid2", engine="auto")
-    mirrored = embed("mobilenet", "conv_pw_5_relu/grid2", engine="auto", flip=True)
-    both = features.mean([cells, mirrored])
-    other = embed("efficientnet_lite0", "block5_expand_relu/max", engine="auto")
+    cells = embed("mobilenet", "conv_pw_5_relu/grid2")
+    both = features.mean([cells, embed("mobilenet", "conv_pw_5_relu/grid2", flip=True)])
+    other = embed("efficientnet_lite0", "block5_expand_relu/max")
     whitened = both.then(transforms.whiten_cells(both.left, both.right, cells=4))
     scaled = [
         view.then(transforms.standardiser(view.left, view.right)) for view in (whitened, other)
