@@ -154,6 +154,29 @@ def test_content_hash_reads_a_file_again_only_if_the_disk_says_it_changed(tmp_pa
     assert files.content_hash(path) != first
 
 
+def test_processes_tell_each_other_what_they_have_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SETTLED_SECONDS", -1)
+    path, kept = tmp_path / "a.jpg", tmp_path / "out" / "hashes.json"
+    path.write_bytes(b"one")
+    with files.hashes_kept(kept):
+        first = files.content_hash(path)
+
+    monkeypatch.setattr(files, "_hashes", {})  # another process
+    with monkeypatch.context() as unread, files.hashes_kept(kept):
+        unread.setattr(files.hashlib, "blake2b", lambda *a, **k: pytest.fail("read again"))
+        assert files.content_hash(path) == first
+
+    path.write_bytes(b"another")
+    with files.hashes_kept(kept):
+        assert files.content_hash(path) != first
+
+    for damaged in ("{half", "[1]", '{"state": 5}'):
+        monkeypatch.setattr(files, "_hashes", {})
+        kept.write_text(damaged)
+        with files.hashes_kept(kept):
+            assert files.content_hash(path) != first
+
+
 def test_content_hash_reads_a_file_again_that_was_just_written(tmp_path):
     hashes = []
     for content in (b"one", b"two"):

@@ -86,7 +86,7 @@ def compile_model(
 
     Args:
         build: Makes the model; not called where `cache` holds it in OpenVINO's form.
-        keys: Of its outputs.
+        keys: Of the outputs that are wanted. OpenVINO does not compute the others.
         engine: As `resolve` returns it.
         cache: Path of an `.xml` file, with a `.bin` file beside it; written if it isn't there.
     """
@@ -186,6 +186,9 @@ def _openvino(
                 with files.replacing(path.with_suffix(suffix)) as draft:
                     shutil.move(exported.with_suffix(suffix), draft)
         network = core.read_model(path, path.with_suffix(".bin"))
+        for result in network.get_results():
+            if not result.output(0).get_names() & set(keys):
+                network.remove_result(result)
         compiled = core.compile_model(network, "CPU", options)
     place = {name: i for i, out in enumerate(compiled.outputs) for name in out.get_names()}
     places = {key: place[key] for key in keys}

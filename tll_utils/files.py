@@ -31,8 +31,9 @@ _AT_ONCE = 2**24  # bytes of a file that are read in one piece
 
 _DRAFT = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-\d+\.draft(\..*)?", re.DOTALL)
 _DRAFT_SECONDS = 24 * 3600  # after so long, another machine's draft was left by a killed process
+_HASH = re.compile("[0-9a-f]{32}")
 _swept: set[Path] = set()
-_hashes: dict[tuple[int, ...], str] = {}  # what the disk said of a file → its hash
+_hashes: dict[str, str] = {}  # what the disk said of a file → its hash
 
 
 def cache_dir() -> Path:
@@ -214,11 +215,35 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
     probe.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def hashes_kept(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Lets processes know of each other what `content_hash` has read, by a JSON file.
+
+    What the file says counts within the block and after it; what is new is added at its end. One
+    that is damaged or cannot be written costs time only.
+    """
+    _hashes.update(_read_hashes(path))
+    known = len(_hashes)
+    yield
+    if len(_hashes) > known:
+        with contextlib.suppress(TllError):
+            write_json(path, _read_hashes(path) | _hashes)
+
+
+def _read_hashes(path: str | os.PathLike[str]) -> dict[str, str]:
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    items = found.items() if isinstance(found, dict) else ()
+    return {state: digest for state, digest in items if _HASH.fullmatch(str(digest))}
+
+
 def content_hash(path: str | os.PathLike[str]) -> str:
     """Names a file by its bytes: equal files, equal 32 hex digits.
 
-    A file that this process has read before is not read again while the disk says that it is the
-    same, by inode, size and times.
+    A file that was read before, by this process or as `hashes_kept` knows, is not read again while
+    the disk says that it is the same, by inode, size and times.
 
     Raises:
         OSError: If it cannot be read; a pipe or a device, whose end may never come, is not.
@@ -226,7 +251,7 @@ def content_hash(path: str | os.PathLike[str]) -> str:
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "no file", str(path))
-    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    state = f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
     if state not in _hashes:
         with open(path, "rb", buffering=0) as file:
             if found.st_size <= _AT_ONCE:  # an image; a third faster than piece by piece

@@ -87,6 +87,14 @@ def test_flip_mirrors_along_its_axis_only(embed, quarters, flip, cells):
     assert_stored(rows["pixels/grid2"][0, ::3], cells)
 
 
+def test_mirrored_images_go_through_the_network_that_is_there(embed, quarters, monkeypatch):
+    pytest.importorskip("openvino")
+    embed([quarters], keys=["pixels/avg"], engine="openvino")
+    monkeypatch.setattr(embedding, "_network", lambda *args: pytest.fail("made again"))
+    rows = embed([quarters], keys=["pixels/grid2"], engine="openvino", flip=True)
+    assert_stored(rows["pixels/grid2"][0, ::3], [22.5, 17.5, 32.5, 27.5])
+
+
 def test_embedder_folds_weights_and_leaves_the_features_as_they_are():
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
     tap = fronts.Tap("mobilenet", "random", (32, 32), False, "")

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, cast
 import keras
 import numpy as np
 
-from tll_utils import data, engines, files, images, layers
+from tll_utils import data, engines, files, images
 from tll_utils import progress as progress_bars
 from tll_utils.features import backbones, encoding, fronts, store
 from tll_utils.features import pooling as pools
@@ -99,9 +99,9 @@ def embed(
             )
     engine = engines.resolve(looks.get("engine", "auto"))
     shelf = store.Store(store_dir, {**_recipe(tap), "engine": engine})
-    hashes, first, inverse = np.unique(
-        store.hash_files(paths), return_index=True, return_inverse=True
-    )
+    with files.hashes_kept(Path(store_dir) / "hashes.json"):
+        all_hashes = store.hash_files(paths)
+    hashes, first, inverse = np.unique(all_hashes, return_index=True, return_inverse=True)
     table = shelf.read(hashes, keys, also)
     if not table.has(keys):
         with files.locked(shelf.folder / "features"):
@@ -113,7 +113,7 @@ def embed(
                 how: dict[str, Any] = {"batch_size": batch_size, "on_batch": bar.update}
                 for wanted, rows in table.gaps(keys):
                     rows = rows[np.argsort(first[rows])]  # in the order of `paths`
-                    embedder = Embedder(tap, wanted, engine=engine, cache_dir=shelf.folder)
+                    embedder = Embedder(tap, wanted, engine=engine, store_dir=store_dir)
                     todo = [paths[first[row]] for row in rows]
                     cut = _cutter(tap, todo, store_dir) if tap.crop else None
                     for shard in embed_files(todo, embedder, cut=cut, **how):
@@ -231,7 +231,8 @@ class Embedder:
         tap: How the backbone sees images; its key does not matter.
         keys: Of the form `"tap/pooling"`.
         engine: See `engines.resolve`.
-        cache_dir: Folder that keeps what an engine makes of the network; it belongs to this tap.
+        store_dir: Of the store, which keeps what an engine makes of the network. Defaults to
+            `None`: nothing is kept.
 
     Attributes:
         size: `(height, width)` of the images that it takes.
@@ -251,17 +252,33 @@ class Embedder:
         keys: Sequence[str],
         *,
         engine: str = "auto",
-        cache_dir: Path | None = None,
+        store_dir: Path | str | None = None,
     ) -> None:
         self.size = tap.size
-        cache = None if cache_dir is None else engines.cache_path(cache_dir, keys)
-        self._engine = engines.compile_model(
-            lambda: _network(tap, keys), keys, engines.resolve(engine), cache=cache
-        )
+        self._mirrored = fronts.MIRRORED_AXIS[tap.flip] if tap.flip else None
+        engine = engines.resolve(engine)
+        if store_dir is None or engine == "keras":
+            self._engine = engines.compile_model(lambda: _network(tap, keys), keys, engine)
+        else:
+            self._engine = _kept_engine(tap, keys, engine, store_dir)
         self.batch_size, self.num_threads = self._engine.batch_size, self._engine.num_threads
 
     def __call__(self, batch: np.ndarray) -> Mapping[str, Any]:
+        if self._mirrored is not None:
+            batch = np.flip(batch, self._mirrored)
         return self._engine.call(batch)
+
+
+def _kept_engine(
+    tap: fronts.Tap, keys: Sequence[str], engine: str, store_dir: Path | str
+) -> engines.Engine:
+    """As they are, mirrored or cut out: images go through one network, made once with all keys."""
+    plain = dataclasses.replace(tap, flip=False, crop=0.0)
+    folder = store.Store(store_dir, {**_recipe(plain), "engine": engine}).folder
+    built = list(dict.fromkeys([*standard_keys(tap.backbone), *keys]))
+    with files.locked(folder / "network"):  # another process finds what this one makes
+        cache = engines.cache_path(folder, built)
+        return engines.compile_model(lambda: _network(tap, built), keys, engine, cache=cache)
 
 
 def _network(tap: fronts.Tap, keys: Sequence[str]) -> keras.Model:
@@ -270,8 +287,7 @@ def _network(tap: fronts.Tap, keys: Sequence[str]) -> keras.Model:
         tap.backbone, names, weights=tap.weights, size=tap.size, seed=tap.seed
     )
     inputs = keras.Input((*tap.size, 3))
-    seen = layers.Flip(fronts.MIRRORED_AXIS[tap.flip])(inputs) if tap.flip else inputs
-    return keras.Model(inputs, pools.pooled(network(seen), keys))
+    return keras.Model(inputs, pools.pooled(network(inputs), keys))
 
 
 def embed_files(
