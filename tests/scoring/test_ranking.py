@@ -78,8 +78,8 @@ def test_cosine_and_euclidean_by_hand():
 def test_cosine_scores_agree_by_product_and_by_gather():
     rng = np.random.default_rng(0)
     queries, gallery = rng.normal(size=(300, 5)), rng.normal(size=(900, 5))
-    candidates = rng.integers(900, size=(300, 2))  # 900 > 200 · 2: gathered
-    wide = np.concatenate([candidates, rng.integers(900, size=(300, 8))], axis=1)  # product
+    candidates = rng.integers(900, size=(300, 2))  # 900 > 12 · 2: gathered
+    wide = np.concatenate([candidates, rng.integers(900, size=(300, 98))], axis=1)  # product
     np.testing.assert_allclose(
         scoring.cosine_scores(queries, gallery, wide)[:, :2],
         scoring.cosine_scores(queries, gallery, candidates),
@@ -95,6 +95,22 @@ def test_cosine_scores_permute_with_their_candidates():
         scoring.cosine_scores(queries, gallery, candidates[:, order]),
         scoring.cosine_scores(queries, gallery, candidates)[:, order],
     )
+
+
+@pytest.mark.parametrize("num_lists", [1, 40])  # gathered, and as a product
+def test_cosine_scores_of_equal_images_tie_to_the_last_bit(num_lists):
+    rng = np.random.default_rng(0)
+    queries, gallery = rng.normal(size=(3, 37)), rng.normal(size=(60, 37))
+    gallery[1::2] = gallery[::2]
+    candidates = np.tile([[4, 5, 58, 59]], (3, num_lists))
+    scores = scoring.cosine_scores(queries, gallery, candidates)
+    np.testing.assert_array_equal(scores[:, ::2], scores[:, 1::2])
+
+
+def test_cosine_scores_of_a_zero_image_are_zero():
+    queries, gallery = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 2.0]])
+    scores = scoring.cosine_scores(queries, gallery, np.array([[0, 1], [1, 0]]))
+    np.testing.assert_allclose(scores, [[0, 1], [0, 0]], atol=1e-6)
 
 
 def test_unit_norm_keeps_a_zero_row_zero():

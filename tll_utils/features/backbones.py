@@ -109,9 +109,9 @@ def frozen(
 
 
 def architecture(name: str) -> keras.Model:
-    """Builds a backbone to count its parameters or to time it: with initial weights.
+    """Builds a backbone to count its parameters and look at its shapes: without their values.
 
-    Its features mean nothing; those of `build(weights="random")` at least tell images apart.
+    That takes a fifth of the time of drawing them, and no memory. It cannot be called.
 
     Returns:
         A model from preprocessed images of the backbone's size to its last feature map.
@@ -120,7 +120,10 @@ def architecture(name: str) -> keras.Model:
         UnknownBackbone: If the registry doesn't hold it.
     """
     backbone = get(name)
-    return backbone.constructor(include_top=False, weights=None, input_shape=(*backbone.size, 3))
+    with keras.StatelessScope(initialize_variables=False):
+        return backbone.constructor(
+            include_top=False, weights=None, input_shape=(*backbone.size, 3)
+        )
 
 
 def _checked_size(backbone: Backbone, size: Sequence[int] | None) -> tuple[int, int]:

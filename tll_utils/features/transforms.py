@@ -56,14 +56,14 @@ def principal_components(left: np.ndarray, right: np.ndarray, dim: int) -> keras
     kernel = np.zeros((images.shape[1], min(dim, *images.shape)), np.float32)
     _, found = _spectrum(images, kernel.shape[1])
     is_flipped = found.max(axis=0) < -found.min(axis=0)  # the sign is free: the same everywhere
-    kernel[:, : found.shape[1]] = np.where(is_flipped, -found, found)
+    kernel[:, : found.shape[1]] = found * np.where(is_flipped, -1, 1)
     layer = keras.layers.Dense(kernel.shape[1], dtype="float32")
     return _built(layer, len(kernel), [kernel, -mean @ kernel])
 
 
 def within_pair_whitening(
     left: np.ndarray, right: np.ndarray, *, shrinkage: float = 0.9
-) -> layers.Whitening:
+) -> keras.Layer:
     """Shrinks the directions in which the two images of a pair differ, in closed form.
 
     With the differences `d = left − right` of the training pairs, features are centered and
@@ -74,6 +74,10 @@ def within_pair_whitening(
         left, right: Float `(pairs, d)`.
         shrinkage: Float in (0, 1], the weight of the identity; 1 leaves the cosines as they are,
             small values trust the covariance, which takes many pairs.
+
+    Returns:
+        A linear layer that is not trained: `layers.Whitening` where pairs are few, else `Dense`.
+        Its matrix is symmetric.
 
     Raises:
         ValueError: If `shrinkage` is outside (0, 1].
@@ -107,7 +111,7 @@ def closed_forms(
 
 def _whitenings(
     left: np.ndarray, right: np.ndarray, shrinkages: Sequence[float]
-) -> list[layers.Whitening]:
+) -> list[keras.Layer]:
     for shrinkage in shrinkages:
         if not 0 < shrinkage <= 1:
             raise ValueError(f"`shrinkage` must be in (0, 1]. Received: shrinkage={shrinkage}")
@@ -116,13 +120,23 @@ def _whitenings(
     variances, basis = _spectrum(difference)
     mean_variance = max(float((difference**2).sum()) / left.shape[1], 1e-12)
     mean = (left.mean(axis=0) + right.mean(axis=0)) / 2
-    fitted = []
-    for shrinkage in shrinkages:
-        floor = shrinkage * mean_variance
-        gains = ((1 - shrinkage) * variances + floor) ** -0.5
-        weights = [mean, basis, gains, floor**-0.5]
-        fitted.append(_built(layers.Whitening(len(variances)), left.shape[1], weights))
-    return fitted
+    return [
+        _whitening(mean, basis, variances, shrinkage * mean_variance, share=1 - shrinkage)
+        for shrinkage in shrinkages
+    ]
+
+
+def _whitening(
+    mean: np.ndarray, basis: np.ndarray, variances: np.ndarray, floor: float, *, share: float
+) -> keras.Layer:
+    """Divides each direction by its deviation, after `share · variance + floor`."""
+    gains, rest = (share * variances + floor) ** -0.5, floor**-0.5
+    dim, rank = basis.shape
+    if 2 * rank < dim:  # there and back again is shorter than one whole matrix
+        return _built(layers.Whitening(rank), dim, [mean, basis, gains, rest])
+    kernel = rest * np.eye(dim) + (basis * (gains - rest)) @ basis.T
+    layer = keras.layers.Dense(dim, trainable=False, dtype="float32")
+    return _built(layer, dim, [kernel, -mean @ kernel])
 
 
 def whiten_cells(
@@ -211,8 +225,10 @@ def _spectrum(rows: np.ndarray, count: int | None = None) -> tuple[np.ndarray, n
     is_wide = rows.shape[1] > len(rows)
     gram = rows @ rows.T if is_wide else rows.T @ rows
     size = len(gram)
-    largest = None if count is None else (size - count, size - 1)
-    values, vectors = linalg.eigh(gram, subset_by_index=largest)
+    if count is None:
+        values, vectors = linalg.eigh(gram, driver="evd")  # twice as fast as the driver for some
+    else:
+        values, vectors = linalg.eigh(gram, subset_by_index=(size - count, size - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > 1e-6 * max(values[0], 1e-12)
     values, vectors = values[kept], vectors[:, kept]
