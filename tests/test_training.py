@@ -76,6 +76,34 @@ def test_fit_killed_again_and_again_ends_like_an_undisturbed_one(toy, whole, tmp
     assert toy.mined_in == []  # epoch 4 uses what was mined in epoch 3
 
 
+class Calls(keras.callbacks.Callback):
+    """Counts how often Python has a say in an epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.number += 1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.number = 0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="nothing is gained elsewhere")
+def test_fit_takes_steps_together_where_nobody_said_otherwise_and_learns_the_same():
+    by_itself, as_told, as_before = (
+        linear_model(),
+        linear_model(steps_per_execution=5),
+        linear_model(),
+    )
+    as_before.evaluate(VIEWS.left[:2, None].repeat(2, axis=1), np.zeros(2), verbose=0)
+    histories = []
+    for model, number in ((by_itself, 1), (as_told, 3), (as_before, 12)):
+        calls = Calls()
+        histories.append(
+            training.fit(model, few(batch_size=1), epochs=2, validation=few(), callbacks=[calls])
+        )
+        assert calls.number == number
+    assert histories[0] == histories[1] == histories[2]
+
+
 def test_fit_gives_the_best_epoch_back_the_first_of_equals(toy, whole, tmp_path):
     assert whole["val_figure"].tolist() == [0.1, 0.5, 0.7, 0.7, 0.6]
     third = toy.fit(epochs=3)

@@ -61,7 +61,7 @@ class Kill(keras.callbacks.Callback):
         self._kill("begin")
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == 1:
+        if batch >= 1:  # several steps may be one call
             self._kill("batch")
 
     def on_epoch_end(self, epoch, logs=None):

@@ -281,6 +281,22 @@ def check(model: keras.Model, batches: Batches, validation: Batches | None = Non
         )
 
 
+def take_steps_together(model: keras.Model) -> None:
+    """Lets one call do several steps: a small network else waits as long for Python as it works.
+
+    A model that asks for a number of its own, or that has been fitted or evaluated before, keeps
+    its number. So do large ones, which nobody could interrupt; several replicas, for which Keras
+    fails; and JAX, where nothing is gained.
+    """
+    if (
+        keras.backend.backend() == "tensorflow"
+        and num_replicas_of(model) == model.steps_per_execution == 1
+        and model.train_function is model.test_function is None
+        and model.count_params() < 2**21
+    ):
+        model.steps_per_execution = 16
+
+
 class EvenBatches(keras.utils.PyDataset):
     """Batches without the rows that replicas cannot share evenly.
 

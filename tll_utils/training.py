@@ -124,12 +124,12 @@ def fit(
         state.open(Path(directory), parts)
     epoch = _SetEpoch([b for b in (batches, validation) if b is not None])
     if not state.finished and state.epoch < epochs:
+        machine.take_steps_together(model)
+        held_out = validation and machine.as_dataset(model, validation)
         with machine.mend_reduction(model):
             model.fit(
                 machine.as_dataset(model, batches),
-                validation_data=None
-                if validation is None
-                else machine.as_dataset(model, validation),
+                validation_data=held_out,
                 epochs=epochs,
                 initial_epoch=state.epoch,
                 shuffle=False,  # the batches are drawn shuffled
