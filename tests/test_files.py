@@ -158,8 +158,9 @@ def test_processes_tell_each_other_what_they_have_read(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "SETTLED_SECONDS", -1)
     path, kept = tmp_path / "a.jpg", tmp_path / "out" / "hashes.json"
     path.write_bytes(b"one")
-    with files.hashes_kept(kept):
-        first = files.content_hash(path)
+    first = files.content_hash(path)
+    with files.hashes_kept(kept):  # also what was read before
+        assert files.content_hash(path) == first
 
     monkeypatch.setattr(files, "_hashes", {})  # another process
     with monkeypatch.context() as unread, files.hashes_kept(kept):

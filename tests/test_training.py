@@ -160,7 +160,7 @@ def test_fit_goes_on_with_the_scale_of_a_float16_loss(tmp_path, save_always):
         with machine.Machine(precision="mixed_float16").scope():
             adam = keras.optimizers.Adam(0.1)
             scaled = keras.optimizers.LossScaleOptimizer(adam, dynamic_growth_steps=3)
-            model = linear_model(optimizer=scaled)
+            model = linear_model(optimizer=scaled, steps_per_execution=2)
         training.fit(model, few(), epochs=4, directory=directory, callbacks=[kill or Kill()])
         return [np.array(variable) for variable in (*model.weights, *model.optimizer.variables)]
 

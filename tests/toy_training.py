@@ -61,7 +61,7 @@ class Kill(keras.callbacks.Callback):
         self._kill("begin")
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch >= 1:  # several steps may be one call
+        if batch == 1:
             self._kill("batch")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -87,6 +87,11 @@ def branches(encoder, k):
     return inputs, layers.Branches(encoder)(inputs)
 
 
+def steps_together(machine):
+    """Two of five, so that a training can be killed in the middle of an epoch."""
+    return 2 if machine.num_replicas == 1 else 1  # more is not for several replicas
+
+
 def results(model, history):
     weights = {f"weight{i}": weight for i, weight in enumerate(model.get_weights())}
     return {**{name: np.array(values) for name, values in history.items()}, **weights}
@@ -105,6 +110,7 @@ def candidates(machine, directory=None, kill=None):
             keras.optimizers.Adam(0.02),
             losses.CandidateSoftmaxLoss(temperature=0.1),
             metrics=[losses.CandidateTopK()],
+            steps_per_execution=steps_together(machine),
         )
 
     def measure():
@@ -155,7 +161,11 @@ class Mined:
         with machine.scope():
             self.encoder = make_encoder(keras.layers.Dropout(0.4, seed=5))
             self.model = training.Model(*branches(self.encoder, 3))
-            self.model.compile(keras.optimizers.Adam(0.02), losses.TripletLoss(margin=0.5))
+            self.model.compile(
+                keras.optimizers.Adam(0.02),
+                losses.TripletLoss(margin=0.5),
+                steps_per_execution=steps_together(machine),
+            )
             self.model.optimizer.build(self.model.trainable_variables)
         self.machine = machine
         self.variables = [*self.model.variables, *self.model.optimizer.variables]

@@ -219,13 +219,13 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
 def hashes_kept(path: str | os.PathLike[str]) -> Iterator[None]:
     """Lets processes know of each other what `content_hash` has read, by a JSON file.
 
-    What the file says counts within the block and after it; what is new is added at its end. One
-    that is damaged or cannot be written costs time only.
+    What the file says counts within the block and after it; what this process knows besides is
+    added at its end. One that is damaged or cannot be written costs time only.
     """
-    _hashes.update(_read_hashes(path))
-    known = len(_hashes)
+    known = _read_hashes(path)
+    _hashes.update(known)
     yield
-    if len(_hashes) > known:
+    if not _hashes.keys() <= known.keys():
         with contextlib.suppress(TllError):
             write_json(path, _read_hashes(path) | _hashes)
 

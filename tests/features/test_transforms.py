@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import decomposition
 
 import tll_utils as tll
-from tll_utils import features
+from tll_utils import features, layers
 from tll_utils.features import transforms
 
 
@@ -101,14 +101,16 @@ def test_within_pair_whitening_matches_hand_arithmetic():
     np.testing.assert_allclose(layer(np.array([[1.5, 1.25]])), [gains], rtol=1e-5)
 
 
-def test_within_pair_whitening_equals_the_matrix_formula_with_fewer_pairs_than_features():
+@pytest.mark.parametrize(("dim", "kind"), [(9, keras.layers.Dense), (12, layers.Whitening)])
+def test_within_pair_whitening_equals_the_matrix_formula_with_fewer_pairs_than_features(dim, kind):
     rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(2, 5, 9))
+    left, right = rng.normal(size=(2, 5, dim))
     covariance = (left - right).T @ (left - right) / 5
-    shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / 9 * np.eye(9)
+    shrunk = 0.7 * covariance + 0.3 * np.trace(covariance) / dim * np.eye(dim)
     values, vectors = np.linalg.eigh(shrunk)
     expected = (left - (left.mean(0) + right.mean(0)) / 2) @ (vectors / values**0.5) @ vectors.T
     layer = transforms.within_pair_whitening(left, right, shrinkage=0.3)
+    assert isinstance(layer, kind) and not layer.trainable_weights
     np.testing.assert_allclose(layer(left), expected, atol=1e-4)
 
 
