@@ -1,5 +1,8 @@
 """OpenVINO gives what Keras gives."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -53,6 +56,32 @@ def test_a_cached_network_is_not_built_again(tmp_path):
     for key, rows in first.items():
         np.testing.assert_array_equal(again[key], rows)
     assert {path.suffix for path in tmp_path.iterdir()} == {".xml", ".bin"}
+
+
+AT_ONCE = """
+import os, pathlib, sys, threading
+import numpy as np
+from tll_utils import engines
+call = engines.compile_model(None, ["b/avg"], "openvino", cache=pathlib.Path(sys.argv[1])).call
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(16)
+def work():
+    start.wait()
+    call(np.zeros((1, 64, 64, 3), np.float32))
+threads = [threading.Thread(target=work, daemon=True) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join(10)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_threads_that_are_the_first_to_use_it_do_not_wait_for_each_other(tmp_path):
+    pytest.importorskip("openvino")
+    cache = engines.cache_path(tmp_path, KEYS)
+    engines.compile_model(network, KEYS, "openvino", cache=cache)
+    command = [sys.executable, "-c", AT_ONCE, str(cache)]
+    for _ in range(4):  # without the mending, each of them stood still every other time
+        assert subprocess.run(command, timeout=30).returncode == 0
 
 
 def test_a_damaged_cache_is_written_anew(tmp_path):

@@ -174,6 +174,9 @@ def _openvino(
     """The model, or if it is None what `cache` holds."""
     import openvino
 
+    # Two threads that are the first to use an array wait for each other for ever: one holds
+    # Python's lock, the other that of a C++ static variable. So the first use is here.
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
     core = openvino.Core()
     # The precision is named because it would be bfloat16, unasked, where the CPU has it.
     options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": _PRECISION[engine]}
