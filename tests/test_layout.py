@@ -26,7 +26,8 @@ IMPORTS = {
     "generators": {"mining"},
     "features": {"data", "engines", "errors", "files", "images", "layers", "progress"},
     "machine": {"errors", "generators"},
-    "training": {"errors", "files", "generators", "machine"},
+    "pipeline": {"generators", "machine"},
+    "training": {"errors", "files", "generators", "machine", "pipeline"},
     "scoring": {"data", "errors", "face", "features", "files"},
     "plots": {"scoring"},
     "protocol": {"data"},
@@ -62,13 +63,14 @@ IMPORTS = {
     "__main__": {"data", "errors", "face", "notebooks", "plan", "scoring", "settings", "tools"},
 }
 # TensorFlow itself: graphs for embedding, a call of Python from a graph, several devices,
-# a generator for keras-cv, switching determinism on, and LiteRT.
+# batches for `fit`, a generator for keras-cv, switching determinism on, and LiteRT.
 USES_TENSORFLOW = {
     "engines.py",
     "features/encoding.py",
     "images/augment.py",
     "layers/faces.py",
     "machine.py",
+    "pipeline.py",
     "run.py",
     "tools/export.py",
 }

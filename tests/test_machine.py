@@ -129,31 +129,3 @@ def test_check_refuses_what_hangs_or_fails_on_several_workers(model):
     model.optimizer = keras.optimizers.LossScaleOptimizer(model.optimizer)
     with pytest.raises(TrainingError, match="use mixed_bfloat16 or float32"):
         machine.check(model, batches())
-
-
-# -- the pipeline ----------------------------------------------------------------------------------
-
-
-def test_as_dataset_gives_the_batches_with_static_shapes():
-    model = types.SimpleNamespace(distribute_strategy=types.SimpleNamespace(num_replicas_in_sync=1))
-    whole = batches(4)
-    dataset = machine.as_dataset(model, whole)
-    assert dataset.element_spec[0].shape == (4, 2, 3) and len(dataset) == 2
-    for epoch in (0, 1):
-        whole.epoch = epoch
-        drawn = list(dataset.as_numpy_iterator())
-        assert len(drawn) == 2
-        for index, (inputs, targets) in enumerate(drawn):
-            np.testing.assert_array_equal(inputs, whole[index][0])
-            np.testing.assert_array_equal(targets, whole[index][1])
-    last = list(machine.as_dataset(model, batches(4, drop_remainder=False)).as_numpy_iterator())[-1]
-    assert last[0].shape == (2, 2, 3)
-
-
-def test_as_dataset_leaves_out_validation_rows_that_replicas_cannot_share(model):
-    uneven = batches(5, drop_remainder=False)
-    sizes = [len(x) for x, _ in machine.as_dataset(model, uneven).as_numpy_iterator()]
-    assert sizes == [4, 4]
-    uneven = batches(3, drop_remainder=False)  # 3, 3, 3, 1
-    rows = [len(x) for x, _ in machine.as_dataset(model, uneven).as_numpy_iterator()]
-    assert rows == [2, 2, 2]

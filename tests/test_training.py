@@ -102,6 +102,8 @@ def test_fit_takes_steps_together_where_nobody_said_otherwise_and_learns_the_sam
         )
         assert calls.number == number
     assert histories[0] == histories[1] == histories[2]
+    training.fit(linear_model(), few(batch_size=2), epochs=1, callbacks=[calls])
+    assert calls.number == 6  # too few to be worth it
 
 
 def test_fit_gives_the_best_epoch_back_the_first_of_equals(toy, whole, tmp_path):

@@ -242,7 +242,7 @@ def refusal(machine, **options):
 
 def keras_alone(machine, model_class):
     """What Keras's own `fit` says: nothing, or an error that our overrides are there to mend."""
-    from tll_utils.machine import as_dataset
+    from tll_utils.pipeline import as_dataset
 
     with machine.scope():
         inputs, outputs = branches(make_encoder(), 2)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 
 from tll_utils.errors import TrainingError
 from tll_utils.generators import Batches
@@ -281,72 +280,22 @@ def check(model: keras.Model, batches: Batches, validation: Batches | None = Non
         )
 
 
-def take_steps_together(model: keras.Model) -> None:
+def take_steps_together(model: keras.Model, batches: Batches) -> None:
     """Lets one call do several steps: a small network else waits as long for Python as it works.
 
     A model that asks for a number of its own, or that has been fitted or evaluated before, keeps
-    its number. So do large ones, which nobody could interrupt; several replicas, for which Keras
-    fails; and JAX, where nothing is gained.
+    its number. So do large ones, which nobody could interrupt; epochs of few steps, which would
+    not pay for the preparation; several replicas, for which Keras fails; and JAX, where nothing is
+    gained.
     """
     if (
         keras.backend.backend() == "tensorflow"
         and num_replicas_of(model) == model.steps_per_execution == 1
         and model.train_function is model.test_function is None
         and model.count_params() < 2**21
+        and batches.num_batches >= 8
     ):
         model.steps_per_execution = 16
-
-
-class EvenBatches(keras.utils.PyDataset):
-    """Batches without the rows that replicas cannot share evenly.
-
-    Args:
-        batches: Of `generators`.
-        replicas: Int, the length of what is left of each batch is a multiple of this.
-    """
-
-    def __init__(self, batches: Batches, replicas: int):
-        super().__init__()
-        self._batches, self._replicas = batches, replicas
-
-    @property
-    def num_batches(self) -> int:
-        whole = self._batches
-        size_of_last = whole.size - (whole.num_batches - 1) * whole.batch_size
-        return whole.num_batches - (size_of_last < self._replicas)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        inputs, targets = self._batches[index]
-        rows = len(inputs) // self._replicas * self._replicas
-        return inputs[:rows], targets[:rows]
-
-
-def as_dataset(model: keras.Model, batches: Batches) -> Any:
-    """What `model.fit` iterates: with TensorFlow a `tf.data` pipeline, else the batches.
-
-    On several replicas each gets its rows of every batch, so that together they see just what one
-    would. (Of a validation batch, rows that cannot be shared evenly are left out.)
-    """
-    even = EvenBatches(batches, num_replicas_of(model))
-    if keras.backend.backend() != "tensorflow":
-        return even
-    import tensorflow as tf
-
-    def spec(array: np.ndarray) -> tf.TensorSpec:
-        rows = len(array) if batches.drop_remainder else None
-        return tf.TensorSpec((rows, *array.shape[1:]), array.dtype)
-
-    dataset = tf.data.Dataset.from_generator(
-        lambda: (even[index] for index in range(even.num_batches)),
-        output_signature=tuple(map(spec, even[0])),
-    )
-    options = tf.data.Options()
-    # With autotuning, the end of an epoch can take ten seconds, until the tuning thread wakes up.
-    options.autotune.enabled = False
-    data_policy = tf.data.experimental.AutoShardPolicy.DATA
-    options.experimental_distribute.auto_shard_policy = data_policy
-    count = tf.data.experimental.assert_cardinality(even.num_batches)
-    return dataset.apply(count).prefetch(2).with_options(options)
 
 
 def first_share(strategy: Any, batch: Any) -> Any:

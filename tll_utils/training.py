@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tll_utils import files, machine
+from tll_utils import files, machine, pipeline
 from tll_utils.errors import TrainingError
 from tll_utils.generators import Batches
 from tll_utils.machine import Machine, choose
@@ -124,11 +124,11 @@ def fit(
         state.open(Path(directory), parts)
     epoch = _SetEpoch([b for b in (batches, validation) if b is not None])
     if not state.finished and state.epoch < epochs:
-        machine.take_steps_together(model)
-        held_out = validation and machine.as_dataset(model, validation)
+        machine.take_steps_together(model, batches)
+        held_out = validation and pipeline.as_dataset(model, validation)
         with machine.mend_reduction(model):
             model.fit(
-                machine.as_dataset(model, batches),
+                pipeline.as_dataset(model, batches),
                 validation_data=held_out,
                 epochs=epochs,
                 initial_epoch=state.epoch,
