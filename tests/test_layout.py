@@ -44,8 +44,8 @@ IMPORTS = {
         "settings",
         "training",
     },
+    "notebooks": {"errors", "files", "scoring"},
     "plan": {"data", "engines", "errors", "features", "files", "run", "settings"},
-    "notebooks": {"errors", "files", "scoring", "settings"},
     "tools": {
         "data",
         "engines",

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tll_utils import notebooks as runner
+
 DIRECTORY = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(DIRECTORY.glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
@@ -164,6 +166,12 @@ def test_notebook_exercises_have_a_hint_and_a_solution_that_fits_the_page(path, 
 
 def test_notebook_is_light_enough_to_load(path):
     assert path.stat().st_size <= MAX_BYTES
+
+
+def test_notebooks_that_read_the_results_of_others_are_known_and_begin_without(path, notebook):
+    reads = "run.recorded(" in code(notebook)
+    assert reads == (path.stem[:2] in runner._READS)
+    assert not reads or runner._reading_cell(notebook) > 0
 
 
 def test_recorded_figures_of_the_best_systems_are_those_of_the_leaderboard():

@@ -1,4 +1,7 @@
-"""What a run tries before it starts, as tests/test_main.py does; here, the worker it does so in."""
+"""Which notebooks a run takes, and the worker in which it tries what they need before it starts.
+
+What it refuses is in tests/test_main.py.
+"""
 
 import os
 import signal
@@ -7,6 +10,21 @@ import sys
 import time
 
 import pytest
+
+from tll_utils import plan
+from tll_utils.errors import NotebookError
+
+
+def test_find_notebooks_selects_by_first_letters(tmp_path):
+    for name in ("02_b", "01_a", "draft"):
+        (tmp_path / f"{name}.ipynb").touch()
+    names = [path.stem for path in plan.find_notebooks(directory=tmp_path)]
+    assert names == ["01_a", "02_b"]
+    assert [p.stem for p in plan.find_notebooks(["02"], directory=tmp_path)] == ["02_b"]
+    with pytest.raises(NotebookError, match="one of 01_a, 02_b. Received: '09'"):
+        plan.find_notebooks(["09"], directory=tmp_path)
+    with pytest.raises(NotebookError, match="no notebooks here"):
+        plan.find_notebooks(directory=tmp_path / "none")
 
 
 def test_end_with_parent_leaves_no_worker_behind(tmp_path):

@@ -22,18 +22,6 @@ def write_notebook(path, *sources):
     return path
 
 
-def test_find_notebooks_selects_by_first_letters(tmp_path):
-    for name in ("02_b", "01_a", "draft"):
-        write_notebook(tmp_path / f"{name}.ipynb")
-    names = [path.stem for path in runner.find_notebooks(directory=tmp_path)]
-    assert names == ["01_a", "02_b"]
-    assert [p.stem for p in runner.find_notebooks(["02"], directory=tmp_path)] == ["02_b"]
-    with pytest.raises(NotebookError, match="one of 01_a, 02_b. Received: '09'"):
-        runner.find_notebooks(["09"], directory=tmp_path)
-    with pytest.raises(NotebookError, match="no notebooks here"):
-        runner.find_notebooks(directory=tmp_path / "none")
-
-
 def test_execute_saves_what_ran_and_names_the_cell_that_failed(tmp_path):
     good = write_notebook(tmp_path / "01_good.ipynb", "import os; print(os.environ['GREETING'])")
     bad = write_notebook(tmp_path / "02_bad.ipynb", "x = 1", "y = x / 0", "print('never')")
@@ -126,6 +114,63 @@ while not folder.joinpath({other!r}).exists():
     runner.execute(paths, tmp_path / "out", {}, jobs=3)
     last = nbformat.read(tmp_path / "out" / "notebooks" / "08_c.ipynb", as_version=4)
     assert last.cells[1].outputs[0].text == "['01', '02']\n"
+
+
+def story_of_readers(folder, first=""):
+    """01 and 03 leave a file each; 08 and 09 look which are there, in their second cell."""
+    begin = f"""
+import pathlib, time
+from types import SimpleNamespace
+folder = pathlib.Path({str(folder)!r})
+run = SimpleNamespace(recorded=lambda: sorted(path.name for path in folder.glob("0?")))
+"""
+    paths = []
+    for name in ("01", "03"):
+        own = f"folder.joinpath({name!r}).touch()"
+        paths.append(write_notebook(folder / f"{name}_a.ipynb", begin + first, own))
+    for name in ("08", "09"):
+        begun = f"folder.joinpath('begun_{name}').touch()"
+        paths.append(write_notebook(folder / f"{name}_a.ipynb", begin + begun, READ.format(name)))
+    return paths
+
+
+READ = "print(run.recorded())\nfolder.joinpath({!r}).touch()"
+UNTIL_08_BEGINS = """
+while not folder.joinpath("begun_08").exists():
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 5])
+def test_a_reader_begins_early_and_waits_where_it_reads(tmp_path, jobs):
+    paths = story_of_readers(tmp_path, first=UNTIL_08_BEGINS)  # or nothing would ever end
+    runner.execute(paths, tmp_path / "out", {}, jobs=jobs)
+    for name, seen in (("08", ["01", "03"]), ("09", ["01", "03", "08"])):
+        made = nbformat.read(tmp_path / "out" / "notebooks" / f"{name}_a.ipynb", as_version=4)
+        assert made.cells[2].outputs[0].text == f"{seen}\n"
+
+
+def test_alone_a_reader_does_not_begin_early(tmp_path):
+    paths = story_of_readers(tmp_path, first="assert not folder.joinpath('begun_08').exists()")
+    runner.execute(paths, tmp_path / "out", {}, jobs=1)
+
+
+def test_a_reader_that_waits_ends_with_what_it_waits_for(tmp_path):
+    paths = story_of_readers(tmp_path, first=UNTIL_08_BEGINS + "1 / 0")
+    with pytest.raises(NotebookError, match=r"(?s)0[13]_a: code cell 1 of 2.*ZeroDivisionError"):
+        runner.execute(paths, tmp_path / "out", {}, jobs=2)
+    assert not (tmp_path / "08").exists()
+
+
+def test_a_reader_that_may_be_skipped_waits_before_it_begins(tmp_path):
+    paths = story_of_readers(tmp_path)
+    runner.execute(paths, tmp_path / "out", {}, jobs=2)
+    (tmp_path / "begun_08").unlink()
+    changed = nbformat.read(paths[0], as_version=4)
+    changed.cells[2].source += "\n1 + 1"  # it leaves what it left before
+    nbformat.write(changed, paths[0])
+    skipped = runner.execute(paths, tmp_path / "out", {}, jobs=2)
+    assert skipped == ["03_a", "08_a", "09_a"] and not (tmp_path / "begun_08").exists()
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -3,9 +3,12 @@
 import json
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+
+from tll_utils import notebooks, plan
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "test-seeds"
 ROWS = [{"system": "edges", "top_2": 0.35}, {"system": "colors", "top_2": 0.3}]
@@ -57,3 +60,16 @@ def test_with_solutions_puts_folded_code_behind_the_lesson(script):
     folded = "<details><summary>Solution</summary>\n\n```python\nx = 1\n```\n\n</details>"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(folded)])
     assert script["with_solutions"](notebook).cells[-1].source == "x = 1"
+
+
+def test_run_executes_the_lessons_with_their_solutions(script, tmp_path, monkeypatch):
+    executed = {}
+    found = SimpleNamespace(data_dir=tmp_path / "data")
+    monkeypatch.setattr(plan, "check", lambda config, paths: found)
+    monkeypatch.setattr(
+        notebooks, "execute", lambda paths, out, environ, **o: executed.update(environ, paths=paths)
+    )
+    folder = script["run"](tmp_path, "01,04")
+    assert [path.stem[:2] for path in executed["paths"]] == ["01", "04"]
+    assert executed["TLL_DATA_DIR"] == str(found.data_dir)
+    assert folder.name == f"notebooks_seed{executed['TLL_SEED']}" != "notebooks_seed0"

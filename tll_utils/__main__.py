@@ -156,11 +156,13 @@ def _run(options: argparse.Namespace) -> int:
     environ["TLL_SEED"] = str(seeds[0])
     config = settings.Settings.from_environment({**os.environ, **environ})
 
-    from tll_utils import data, notebooks, plan
+    from tll_utils import data, plan
 
     only = options.only.split(",") if options.only else []  # an empty name between commas is one
-    paths = notebooks.find_notebooks([name.strip() for name in only])
+    paths = plan.find_notebooks([name.strip() for name in only])
     found = plan.check(config, paths)
+    from tll_utils import notebooks  # late, for it is loaded while the check is on its way
+
     dataset = data.load(found.data_dir, seed=config.seed)
     _say(str(_inspected(dataset)))
     for name, reason in found.reasons.items():

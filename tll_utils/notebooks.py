@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import graphlib
 import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -27,12 +27,13 @@ from tqdm.auto import tqdm
 from tll_utils import files
 from tll_utils.errors import NotebookError
 from tll_utils.scoring import leaderboard
-from tll_utils.settings import project_dir
 
 _PACKAGE = Path(__file__).resolve().parent
 # Whose results a notebook reads; it waits for these, and is made anew when they change.
 _READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
-_LONGEST = "04 05 02 07 06 03 01"  # they start first: whoever starts late ends alone
+# In which cell it begins to; up to there it need not wait.
+_READING = re.compile(r"\brun\.(recorded|load_scores|table)\(")
+_LONGEST = "04 05 02 07 06 03 08 01 09"  # they start first: whoever starts late ends alone
 _GIB_PER_JOB = {"quick": 2, "cpu": 4, "full": 8}
 # Of TensorFlow, NumPy and scikit-learn. Kernels side by side share the cores: with two threads one
 # takes a sixth more processor time for the same work than with one.
@@ -41,36 +42,6 @@ _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # What a row says about the making of a result, not about the result.
 _NOT_THE_RESULT = {"seconds", "version", "commit", "keras", "tensorflow"}
-
-
-def notebooks_dir() -> Path:
-    """The folder of the notebooks: the checkout's, else the one that travels in the wheel."""
-    checkout = project_dir() / "notebooks"
-    return checkout if checkout.is_dir() else _PACKAGE / "_notebooks"
-
-
-def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -> list[Path]:
-    """Lists the notebooks in story order.
-
-    Args:
-        only: Names or their first letters, such as `"01"`. Defaults to all.
-        directory: Defaults to `notebooks_dir()`.
-
-    Raises:
-        NotebookError: If a name fits no notebook.
-    """
-    directory = directory or notebooks_dir()
-    found = sorted(directory.glob("[0-9]*.ipynb"))
-    if not found:
-        raise NotebookError(
-            f"{directory}: no notebooks here. Run from a checkout of the project, or install the "
-            "package anew: its wheel carries them."
-        )
-    for name in only:
-        if not name or not any(path.stem.startswith(name) for path in found):
-            known = ", ".join(path.stem for path in found)
-            raise NotebookError(f"Unknown notebook. Expected one of {known}. Received: {name!r}")
-    return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
 def suitable_jobs(profile: str) -> int:
@@ -114,7 +85,8 @@ def execute(
         ingredients: What else the results depend on: settings, data, weights; goes into JSON.
         fresh: Runs every notebook, unchanged or not.
         seed: Of what the notebooks record; seeds but 0 have a folder of executed notebooks each.
-        jobs: How many notebooks run at the same time, as far as none reads another's results.
+        jobs: How many notebooks run at the same time. One that reads the results of others waits
+            for them, in the cell that does.
 
     Returns:
         The names of those that were skipped.
@@ -153,6 +125,8 @@ class _Build:
     common: dict[str, Any]
     seed: int
     fresh: bool
+    read: dict[str, set[str]] = dataclasses.field(default_factory=dict)  # whose results
+    ended: dict[str, asyncio.Event] = dataclasses.field(default_factory=dict)
     clients: list[Any] = dataclasses.field(default_factory=list)  # whose kernels run
     stops: list[Any] = dataclasses.field(default_factory=list)  # what shuts them down
 
@@ -160,49 +134,91 @@ class _Build:
         self.folder.mkdir(parents=True, exist_ok=True)
         loaded = {path.stem: nbformat.read(path, as_version=4) for path in notebooks}
         num_cells = sum(len(_code_cells(notebook)) for notebook in loaded.values())
-        order = sorted(loaded, key=lambda name: jobs > 1 and _LONGEST.find(name[:2]))
-        sorter = graphlib.TopologicalSorter({n: {o for o in loaded if _reads(n, o)} for n in order})
-        sorter.prepare()
-        ready: set[str] = set()
+        left = sorted(loaded, key=lambda name: jobs > 1 and _LONGEST.find(name[:2]))
+        self.read = {name: {other for other in left if _reads(name, other)} for name in left}
+        self.ended = {name: asyncio.Event() for name in left}
+        early = {name for name in left if self._can_begin(name, loaded[name])}
         running: set[asyncio.Task[bool]] = set()
         skipped: list[str] = []
         with tqdm(total=num_cells, unit="cell", disable=False, smoothing=0) as bar:
             async with asyncio.TaskGroup() as group:
-                while sorter.is_active():
-                    ready.update(sorter.get_ready())
-                    threads = suitable_threads(min(jobs, len(running) + len(ready)))
-                    for name in sorted(ready, key=order.index)[: jobs - len(running)]:
-                        ready.remove(name)
+                while left or running:
+                    while len(running) < jobs and (ready := self._ready(left, early, jobs)):
+                        threads = suitable_threads(min(jobs, len(running) + len(ready)))
+                        left.remove(name := ready[0])
                         made = self._make(name, loaded[name], bar, threads)
                         running.add(group.create_task(made, name=name))
-                    ended, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
-                    sorter.done(*(task.get_name() for task in ended))
-                    skipped += [task.get_name() for task in ended if not task.result()]
+                    done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
+                    for task in done:
+                        if not task.result():
+                            skipped.append(task.get_name())
+                        self.ended[task.get_name()].set()
         return sorted(skipped)
+
+    def _ready(self, left: Sequence[str], early: set[str], jobs: int) -> list[str]:
+        """Those that can be started: nothing is waited for, or they begin and wait later on."""
+        missing = {name: self._missing(name) for name in self.read}
+        num_waiting = sum(bool(missing[name]) for name in self.read if name not in left)
+        return [
+            name
+            for name in left
+            if not missing[name]
+            # Who is waited for has a place among the jobs, or will find one.
+            or (name in early and (not missing[name] & {*left} or num_waiting + 1 < jobs))
+        ]
+
+    def _missing(self, name: str) -> set[str]:
+        """Whom a notebook has to wait for."""
+        return {other for other in self.read[name] if not self.ended[other].is_set()}
+
+    def _can_begin(self, name: str, notebook: Any) -> bool:
+        """Whether it will run, whatever the others' results, and reads them in a later cell."""
+        known, now = self._stamp(name), self._state(name, notebook)
+        is_stale = self.fresh or any(known.get(of) != now[of] for of in ("code", "left"))
+        return is_stale and _reading_cell(notebook) > 0
+
+    def _state(self, name: str, notebook: Any) -> dict[str, str]:
+        """What a notebook is made from, and what it left behind."""
+        return {
+            "code": _fingerprint(self.common, _source(notebook)),
+            "read": _fingerprint(self._results(reader=name)),
+            "left": _fingerprint(self._results(of=name)),
+        }
+
+    def _stamp(self, name: str) -> dict[str, str]:
+        """The state in which it was executed last; empty if it was not, or not to the end."""
+        saved = self.folder / f"{name}.ipynb"
+        try:
+            return dict(files.read_json(_stamp_path(saved))) if saved.is_file() else {}
+        except (OSError, ValueError, TypeError):
+            return {}
 
     async def _make(self, name: str, notebook: Any, bar: tqdm, threads: int) -> bool:
         """Executes one notebook; returns False if there was nothing to do."""
         saved, started = self.folder / f"{name}.ipynb", time.monotonic()
-        wanted = _fingerprint(self.common, _source(notebook), self._results(reader=name))
-        stamp = [wanted, _fingerprint(self._results(of=name))]
-        if not self.fresh and saved.is_file() and _stamp(saved) == stamp:
+        if not self.fresh and self._stamp(name) == self._state(name, notebook):
             bar.total -= len(_code_cells(notebook))
             bar.write(f"{name}: unchanged, skipped", file=sys.stderr)
             return False
         _stamp_path(saved).unlink(missing_ok=True)
         try:
-            await self._execute(name, notebook, bar, threads)
+            started += await self._execute(name, notebook, bar, threads)
         finally:
             _save(notebook, saved)
-        files.write_json(_stamp_path(saved), [wanted, _fingerprint(self._results(of=name))])
+        files.write_json(_stamp_path(saved), self._state(name, notebook))
         bar.write(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
         return True
 
-    async def _execute(self, name: str, notebook: Any, bar: tqdm, threads: int) -> None:
-        code_cells = _code_cells(notebook)
+    async def _execute(self, name: str, notebook: Any, bar: tqdm, threads: int) -> float:
+        """Executes all cells; returns how many seconds it waited for other notebooks."""
+        code_cells, first_reading = _code_cells(notebook), _reading_cell(notebook)
         started: list[Any] = []
+        waited = 0.0
 
-        def on_start(cell: Any, cell_index: int) -> None:
+        async def on_start(cell: Any, cell_index: int) -> None:
+            nonlocal waited
+            if cell_index >= first_reading:
+                waited += await self._wait(name, bar)
             if cell.cell_type == "code":
                 started.append(cell)
                 bar.set_description(f"{name} cell {len(started)} of {len(code_cells)}")
@@ -242,6 +258,15 @@ class _Build:
         finally:
             self.clients.remove(client)
             self._stop_on_signals()  # the client took its handlers along
+        return waited
+
+    async def _wait(self, name: str, bar: tqdm) -> float:
+        """Waits for those whose results a notebook reads; returns how many seconds."""
+        since = time.monotonic()
+        if missing := self._missing(name):
+            bar.set_description(f"{name} waits for {', '.join(sorted(missing))}")
+            await asyncio.gather(*(self.ended[other].wait() for other in missing))
+        return time.monotonic() - since
 
     def _stop_on_signals(self) -> None:
         """Kills all kernels at Ctrl-C and SIGTERM; their clients then clean up, each its own.
@@ -290,6 +315,16 @@ def data_fingerprint(directory: Path) -> str:
     return _fingerprint(entries)
 
 
+def _reading_cell(notebook: Any) -> int:
+    """The first cell that reads results; 0, which is to wait from the start, if there is none."""
+    found = (
+        place
+        for place, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and _READING.search(cell.source)
+    )
+    return next(found, 0)
+
+
 def _code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
@@ -330,10 +365,3 @@ def _fingerprint(*parts: Any) -> str:
 
 def _stamp_path(saved: Path) -> Path:
     return saved.with_name(f".{saved.stem}.made_from.json")
-
-
-def _stamp(saved: Path) -> Any:
-    try:
-        return files.read_json(_stamp_path(saved))
-    except (OSError, ValueError):
-        return None

@@ -1,8 +1,9 @@
-"""Tries what a run will need before anything starts, so that nothing fails after an hour."""
+"""Finds the notebooks of a run, and tries what they will need before anything starts."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import multiprocessing
 import os
 import threading
@@ -11,8 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tll_utils import data, files
-from tll_utils.errors import WeightsNotFound
-from tll_utils.settings import Settings, choose_networks
+from tll_utils.errors import NotebookError, WeightsNotFound
+from tll_utils.settings import Settings, choose_networks, project_dir
+
+_PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,36 @@ class Plan:
     data_dir: Path
     weights: dict[str, str]
     reasons: dict[str, str]
+
+
+def notebooks_dir() -> Path:
+    """The folder of the notebooks: the checkout's, else the one that travels in the wheel."""
+    checkout = project_dir() / "notebooks"
+    return checkout if checkout.is_dir() else _PACKAGE / "_notebooks"
+
+
+def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -> list[Path]:
+    """Lists the notebooks in story order.
+
+    Args:
+        only: Names or their first letters, such as `"01"`. Defaults to all.
+        directory: Defaults to `notebooks_dir()`.
+
+    Raises:
+        NotebookError: If a name fits no notebook.
+    """
+    directory = directory or notebooks_dir()
+    found = sorted(directory.glob("[0-9]*.ipynb"))
+    if not found:
+        raise NotebookError(
+            f"{directory}: no notebooks here. Run from a checkout of the project, or install the "
+            "package anew: its wheel carries them."
+        )
+    for name in only:
+        if not name or not any(path.stem.startswith(name) for path in found):
+            known = ", ".join(path.stem for path in found)
+            raise NotebookError(f"Unknown notebook. Expected one of {known}. Received: {name!r}")
+    return [path for path in found if not only or path.stem.startswith(tuple(only))]
 
 
 def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
@@ -48,7 +81,9 @@ def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
         data.find(settings.data_dir)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
-        return pool.submit(_check, settings, [path.stem for path in notebooks]).result()
+        found = pool.submit(_check, settings, [path.stem for path in notebooks])
+        importlib.import_module("tll_utils.notebooks")  # meanwhile: it takes two seconds
+        return found.result()
 
 
 def end_with_parent() -> None:

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tll_utils import data, files, images, notebooks, settings
+from tll_utils import data, files, images, plan, settings
 from tll_utils.data import tables
 from tll_utils.errors import DataError
 from tll_utils.images.decode import MAX_PIXELS
@@ -397,9 +397,9 @@ words = st.text(max_size=6) | st.sampled_from(["01", "0", "~nobody/x", "a" * 500
 @times(40, 800)
 @given(only=st.lists(words, max_size=3))
 def test_notebook_names_find_notebooks_or_are_refused(only):
-    known = notebooks.find_notebooks()
+    known = plan.find_notebooks()
     with case("notebook names and settings"):
-        found = notebooks.find_notebooks(only)
+        found = plan.find_notebooks(only)
         assert found and set(found) <= set(known) and all(only)
 
 
