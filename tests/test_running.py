@@ -209,6 +209,18 @@ def test_two_jobs_are_stopped_at_once_and_without_a_trace(tmp_path):
     assert "Traceback" not in said and "never retrieved" not in said
 
 
+def test_a_reader_that_waits_is_stopped_with_the_others(tmp_path):
+    first, *_, reader, _ = story_of_readers(tmp_path, first="folder.joinpath('a').touch()\n")
+    slow = nbformat.read(first, as_version=4)
+    slow.cells[2].source = "time.sleep(60)"
+    nbformat.write(slow, first)
+    flags = [tmp_path / "a", tmp_path / "begun_08"]
+    said, code = run_until(flags, signal.SIGINT, tmp_path / "out", first, reader)
+    assert code == 130 and "Traceback" not in said and not (tmp_path / "08").exists()
+    kept = nbformat.read(tmp_path / "out" / "notebooks" / reader.name, as_version=4)
+    assert kept.cells[2].outputs == []
+
+
 class TestBuild:
     """A notebook is executed again only when something that it was made from has changed."""
 
