@@ -150,6 +150,18 @@ def test_a_reader_begins_early_and_waits_where_it_reads(tmp_path, jobs):
         assert made.cells[2].outputs[0].text == f"{seen}\n"
 
 
+def test_a_reader_that_begins_early_has_all_cores_for_it_will_be_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    *_, reader, _ = paths = story_of_readers(tmp_path, first=UNTIL_08_BEGINS)
+    changed = nbformat.read(reader, as_version=4)
+    changed.cells[2].source = "import os; run.recorded(); print(os.environ['OMP_NUM_THREADS'])"
+    nbformat.write(changed, reader)
+    runner.execute(paths, tmp_path / "out", {}, jobs=2)
+    made = nbformat.read(tmp_path / "out" / "notebooks" / reader.name, as_version=4)
+    assert made.cells[2].outputs[0].text == "6\n"
+
+
 def test_alone_a_reader_does_not_begin_early(tmp_path):
     paths = story_of_readers(tmp_path, first="assert not folder.joinpath('begun_08').exists()")
     runner.execute(paths, tmp_path / "out", {}, jobs=1)

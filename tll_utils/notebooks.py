@@ -144,8 +144,10 @@ class _Build:
             async with asyncio.TaskGroup() as group:
                 while left or running:
                     while len(running) < jobs and (ready := self._ready(left, early, jobs)):
-                        threads = suitable_threads(min(jobs, len(running) + len(ready)))
                         left.remove(name := ready[0])
+                        # Who waits for the others goes on when they have ended.
+                        kernels = 1 if self._missing(name) else len(running) + len(ready)
+                        threads = suitable_threads(min(jobs, kernels))
                         made = self._make(name, loaded[name], bar, threads)
                         running.add(group.create_task(made, name=name))
                     done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
