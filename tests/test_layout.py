@@ -45,7 +45,7 @@ IMPORTS = {
         "training",
     },
     "notebooks": {"errors", "files", "scoring"},
-    "plan": {"data", "engines", "errors", "features", "files", "run", "settings"},
+    "plan": {"data", "engines", "errors", "features", "files", "notebooks", "run", "settings"},
     "tools": {
         "data",
         "engines",
