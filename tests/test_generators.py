@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tll_utils import generators
+from tll_utils.images import augmenter
 from tll_utils.mining import Mining
 
 POOL = np.array([2, 3, 5, 8, 9, 11])
@@ -256,15 +257,13 @@ def test_fingerprint_changes_with_data_groups_pool_and_options_of_augmentation()
     def print_of(views=VIEWS, pool=POOL, groups=ALONE, **options):
         return generators.pairs(views, pool, groups=groups, batch_size=4, **options).fingerprint()
 
-    def augment(images, rng):
-        return images
-
+    turns = [augmenter(rotation=angle) for angle in (0.05, 0.25)]
     prints = [print_of(), print_of(other), print_of(pool=POOL[:-1]), print_of(groups=twins)]
-    for augment.options in ({"angle": 1}, {"angle": 2}):
-        prints.append(print_of(augment=augment))
+    prints += [print_of(augment=augment) for augment in (*turns, brighter)]
     prints += [print_of(num_negatives=2), print_of(negatives=MINED)]
     assert len(set(prints)) == len(prints)
     assert print_of(unused) == prints[0]
+    assert print_of(augment=augmenter(rotation=0.25)) == print_of(augment=turns[1])
 
 
 # -- with Keras alone ------------------------------------------------------------------------------

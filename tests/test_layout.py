@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "tll_utils"
 IMPORTS = {
     "errors": set(),
     "files": {"errors"},
+    "fingerprint": set(),
     "settings": {"errors"},
     "progress": set(),
     "quiet": set(),
@@ -23,11 +24,11 @@ IMPORTS = {
     "losses": set(),
     "layers": {"images"},  # to find faces in Python, within a model
     "mining": set(),
-    "generators": {"mining"},
+    "generators": {"fingerprint", "mining"},
     "features": {"data", "engines", "errors", "files", "images", "layers", "progress"},
     "machine": {"errors", "generators"},
     "pipeline": {"generators", "machine"},
-    "training": {"errors", "files", "generators", "machine", "pipeline"},
+    "training": {"errors", "files", "fingerprint", "generators", "machine", "pipeline"},
     "scoring": {"data", "errors", "face", "features", "files"},
     "plots": {"scoring"},
     "protocol": {"data"},

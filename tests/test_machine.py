@@ -1,6 +1,7 @@
 """Which devices are found, and what several of them refuse before anything starts."""
 
 import json
+import sys
 import types
 
 import keras
@@ -45,6 +46,13 @@ def test_choose_takes_a_single_worker_for_an_ordinary_machine():
     config = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
     found = machine.choose(environ={"TF_CONFIG": json.dumps(config)}, say=lambda text: None)
     assert found.num_replicas == 1 and "default strategy" in found.description
+
+
+def test_choose_refuses_several_processes_of_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(process_count=lambda: 2))
+    with pytest.raises(TrainingError, match="JAX runs in 2 processes"):
+        machine.choose(environ={}, say=print)
 
 
 def fake_strategy(cluster, task_type=None, task_id=None):

@@ -1,5 +1,6 @@
 """A training that was killed ends like an undisturbed one, or starts anew and says why."""
 
+import contextlib
 import os
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 import toy_training
 from toy_training import TRAIN, VALID, VIEWS, Kill, Killed
 
-from tll_utils import files, generators, layers, losses, machine, training
+from tll_utils import files, fingerprint, generators, layers, losses, machine, training
 from tll_utils.errors import TrainingError
 
 FEW = TRAIN[:12]
@@ -235,6 +236,17 @@ def test_fit_sees_changed_code_and_constants_of_a_notebook(trained):
     assert "loss or optimizer changed" in trained(loss=own_loss("ops.square(p)[:, 0]"))
 
 
+def test_fit_sees_the_code_of_a_metric_of_ones_own(trained):
+    def model(code):
+        found = {"ops": keras.ops}
+        exec(f"def gap(y, p):\n    return {code}", found)
+        return linear_model(metrics=[found["gap"]])
+
+    trained(model=model("ops.abs(p)"))
+    assert trained(model=model("ops.abs(p)")) == ""
+    assert "loss or optimizer changed" in trained(model=model("ops.square(p)"))
+
+
 def test_fit_takes_a_model_of_ones_own_and_sees_its_code(trained):
     def own(code):
         found = {"Model": keras.Model, "keras": keras}
@@ -269,8 +281,81 @@ def test_fit_of_other_versions_starts_anew(trained, tmp_path, monkeypatch):
     trained()
     monkeypatch.setattr(keras, "__version__", "4.0")
     assert "because Keras changed" in trained()
-    monkeypatch.setattr(training, "_own_code", lambda: "edited")
+    monkeypatch.setattr(fingerprint, "of_own_files", lambda names: "edited")
     assert "because the package changed" in trained()
+
+
+# -- in phases -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compile_again", [True, False])
+def test_a_second_phase_ends_where_it_would_have_if_the_first_is_only_loaded(
+    tmp_path, capsys, compile_again
+):
+    def trained(until):
+        inputs = keras.Input((2, toy_training.DIM))
+        dropped = keras.layers.Dropout(0.5, seed=3)(inputs[:, 0])
+        model = training.Model(inputs, toy_training.dense(1, seed=1)(dropped))
+        model.compile(keras.optimizers.Adam(0.1), "mse")
+        training.fit(model, few(), epochs=2, directory=tmp_path / "one")
+        if until == "two":
+            if compile_again:
+                model.compile(keras.optimizers.Adam(0.01), "mse")
+            training.fit(model, few(), epochs=2, directory=tmp_path / "two")
+        return model.get_weights()
+
+    trained("one")
+    after = trained("two")
+    (tmp_path / "one" / "training.npz").unlink()
+    undisturbed = trained("two")  # both phases in one process; the second is found as it was
+    assert capsys.readouterr().err == ""
+    for found, expected in zip(after, undisturbed, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_fit_leaves_the_average_of_the_weights_that_keras_leaves(tmp_path):
+    models = []
+    for directory in (tmp_path, tmp_path, None):
+        optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)
+        models.append(linear_model(optimizer=optimizer))
+        if directory is None:
+            models[-1].fit(few(batch_size=12), epochs=3, shuffle=False, verbose=0)
+        else:
+            training.fit(models[-1], few(batch_size=12), epochs=3, directory=directory)
+    fitted, loaded, by_keras = (model.get_weights()[0] for model in models)
+    np.testing.assert_allclose(fitted, by_keras, rtol=1e-5)
+    np.testing.assert_array_equal(loaded, fitted)
+    averaged = linear_model(optimizer=keras.optimizers.SGD(0.1, use_ema=True))
+    with pytest.raises(ValueError, match="use_ema=True .* Received: monitor='val_loss'"):
+        training.fit(averaged, few(), epochs=1, validation=few())
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Ends a training as a callback of Keras would."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 1
+
+
+def test_a_training_that_another_callback_stopped_stays_stopped(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(training._State, "finish", lambda self: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            training.fit(
+                linear_model(), few(), epochs=5, directory=tmp_path, callbacks=[StopAfter()]
+            )
+    again = training.fit(
+        linear_model(), few(), epochs=5, directory=tmp_path, callbacks=[StopAfter()]
+    )
+    assert len(again["loss"]) == 2
+
+
+def test_fit_says_that_a_counting_callback_of_keras_counts_anew(tmp_path, capsys, save_always):
+    for kill, said in ((Kill(1), ""), (Kill(), "EarlyStopping counts from here on")):
+        callbacks = [keras.callbacks.EarlyStopping("loss", patience=9), kill]
+        with contextlib.suppress(Killed):
+            training.fit(linear_model(), few(), epochs=3, directory=tmp_path, callbacks=callbacks)
+        assert said in capsys.readouterr().err
 
 
 # -- one process, by hand --------------------------------------------------------------------------
@@ -323,7 +408,22 @@ def test_measure_adds_figures_that_can_be_monitored():
     assert -model.get_weights()[0].sum() == max(history["val_w"])
 
 
+def test_figures_need_not_be_measured_in_every_epoch():
+    class Sometimes(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch != 1:
+                logs["val_top_2"] = [0.5, None, 0.9][epoch]
+
+    history = training.fit(
+        linear_model(), few(), epochs=3, monitor="val_top_2", callbacks=[Sometimes()]
+    )
+    np.testing.assert_array_equal(history["val_top_2"], [0.5, np.nan, 0.9])
+
+
 def test_fit_refuses_what_cannot_go_on(tmp_path):
+    for options in ({"patience": 3}, {"patience": 0, "validation": few()}):
+        with pytest.raises(ValueError, match="`patience` is a number of epochs, at least 1"):
+            training.fit(linear_model(), few(), epochs=1, **options)
     with pytest.raises(TrainingError, match=r"logged figures, loss\. Received: monitor='val_los'"):
         training.fit(linear_model(), few(), epochs=1, monitor="val_los")
     steep = linear_model(optimizer=keras.optimizers.SGD(1e20))

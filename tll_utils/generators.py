@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from tll_utils import fingerprint
 from tll_utils.mining import Mining
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -129,7 +130,8 @@ class Batches(keras.utils.PyDataset):
                 part = np.ascontiguousarray(array[used[start : start + 256]])
                 checksum = zlib.crc32(repr((part.shape, part.dtype)).encode(), checksum)
                 checksum = zlib.crc32(part.data, checksum)
-        augment = getattr(self._augment, "options", self._augment is not None)
+        augment = fingerprint.of_code(self._augment)
+        augment += fingerprint.of_values(getattr(self._augment, "__dict__", {}))
         settings = (self.batch_size, self.size, self._seed, self._fixed, augment)
         return f"{zlib.crc32(repr(settings).encode(), checksum):08x}"
 

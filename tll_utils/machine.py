@@ -74,7 +74,7 @@ def choose(
         say: Receives the sentence, and one more if a TPU was announced but did not answer.
 
     Raises:
-        TrainingError: If `TF_CONFIG` is not what TensorFlow expects.
+        TrainingError: If `TF_CONFIG` is not what TensorFlow expects, or JAX has several processes.
     """
     if keras.backend.backend() == "jax":
         strategy, (replicas, device, precision) = None, _jax()
@@ -90,6 +90,11 @@ def choose(
 def _jax() -> tuple[int, str, str]:
     import jax
 
+    if jax.process_count() > 1:
+        raise TrainingError(
+            f"JAX runs in {jax.process_count()} processes, each of which would draw every example "
+            "and write every file. Use one process, or TensorFlow with TF_CONFIG."
+        )
     devices = jax.devices()
     first, count = devices[0], len(devices)
     several = count > 1

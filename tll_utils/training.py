@@ -7,22 +7,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 import re
 import sys
 import time
-import types
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tll_utils import files, machine, pipeline
+from tll_utils import files, fingerprint, machine, pipeline
 from tll_utils.errors import TrainingError
 from tll_utils.generators import Batches
 from tll_utils.machine import Machine, choose
@@ -30,6 +27,9 @@ from tll_utils.machine import Machine, choose
 __all__ = ["Machine", "Measure", "Model", "choose", "fit"]
 
 SAVE_SECONDS = 5.0  # a killed training repeats at most so much, and one epoch
+_COUNTING = (keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau)
+# What of the package a result depends on.
+_OWN_FILES = ("generators", "layers", "losses", "machine", "mining", "pipeline", "training")
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -116,6 +116,7 @@ def fit(
         raise ValueError(f"`epochs` must be at least 1. Received: epochs={epochs}")
     if monitor is None and validation is not None:
         monitor = "val_loss"
+    _check_stopping(model, monitor, patience)
     machine.check(model, batches, validation)
     _build(model, batches)
     state = _State(model, callbacks, monitor=monitor, patience=patience)
@@ -123,7 +124,7 @@ def fit(
         parts = _fingerprint(model, batches, validation, (epochs, monitor, patience), callbacks)
         state.open(Path(directory), parts)
     epoch = _SetEpoch([b for b in (batches, validation) if b is not None])
-    if not state.finished and state.epoch < epochs:
+    if not state.stopped and state.epoch < epochs:
         machine.take_steps_together(model, batches)
         held_out = validation and pipeline.as_dataset(model, validation)
         with machine.mend_reduction(model):
@@ -137,7 +138,22 @@ def fit(
                 callbacks=[epoch, *callbacks, state],  # the state last: it saves the others' logs
             )
     state.finish()
-    return {name: [figures[name] for figures in state.history] for name in state.history[0]}
+    names = dict.fromkeys(name for figures in state.history for name in figures)
+    return {name: [figures.get(name, np.nan) for figures in state.history] for name in names}
+
+
+def _check_stopping(model: keras.Model, monitor: str | None, patience: int | None) -> None:
+    if patience is not None and (monitor is None or patience < 1):
+        raise ValueError(
+            "`patience` is a number of epochs, at least 1, and needs `monitor` or `validation`. "
+            f"Received: patience={patience}, monitor={monitor!r}"
+        )
+    if monitor is not None and getattr(model.optimizer, "use_ema", False):
+        raise ValueError(
+            "With use_ema=True the weights are averaged after the last epoch, and `monitor` and "
+            "`validation` judge others. Leave them out, or the average to a "
+            f"keras.callbacks.SwapEMAWeights. Received: monitor={monitor!r}"
+        )
 
 
 class Measure(keras.callbacks.Callback):
@@ -183,10 +199,10 @@ class _State(keras.callbacks.Callback):
         super().__init__()
         self.set_model(model)
         self.monitor, self.patience = monitor, patience
-        self.others = [c for c in callbacks if hasattr(c, "get_state")]
+        self.others = callbacks
         self.history: list[dict[str, float]] = []
-        self.best_weights: list[np.ndarray] | None = None
-        self.finished, self.saved_at = False, 0.0
+        self.best_weights: list[np.ndarray] = []
+        self.stopped, self.finished, self.saved_at = False, False, 0.0
         self.path: Path | None = None
         self.fingerprint: dict[str, str] = {}
 
@@ -210,27 +226,32 @@ class _State(keras.callbacks.Callback):
             self.best_weights = self.model.get_weights()
         if self.patience is not None and epoch - best >= self.patience:
             self.model.stop_training = True
-        elif time.monotonic() - self.saved_at > SAVE_SECONDS:
+        self.stopped = bool(self.model.stop_training)  # another callback may have said so
+        if self.stopped or time.monotonic() - self.saved_at > SAVE_SECONDS:
             self._save()
 
     def _best_epoch(self) -> int:
         if self.monitor is None:
             return self.epoch - 1
-        if self.monitor not in self.history[-1]:
+        if self.monitor not in self.history[0]:
             raise TrainingError(
-                f"`monitor` must be one of the logged figures, {', '.join(self.history[-1])}. "
+                f"`monitor` must be one of the logged figures, {', '.join(self.history[0])}. "
                 f"Received: monitor={self.monitor!r}"
             )
-        values = [figures[self.monitor] for figures in self.history]
-        return int(np.argmin(values) if self.monitor.endswith("loss") else np.argmax(values))
+        values = [figures.get(self.monitor, np.nan) for figures in self.history]
+        return int(np.nanargmin(values) if self.monitor.endswith("loss") else np.nanargmax(values))
 
     def finish(self) -> None:
         """Gives the model its best weights and leaves them on disk in place of everything."""
-        if self.best_weights is not None:
-            with machine.scope_of(self.model):
+        with machine.scope_of(self.model):
+            if self.best_weights:
                 self.model.set_weights(self.best_weights)
+            if not self.finished:
+                # An average of the weights that the optimizer keeps; Keras's `fit` does the same.
+                self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         if not self.finished:
-            self._save(finished=True)
+            self.finished = True
+            self._save()
 
     # On disk --------------------------------------------------------------------------------------
 
@@ -250,52 +271,53 @@ class _State(keras.callbacks.Callback):
         differ = [part for part in fingerprint if before.get(part) != fingerprint[part]]
         if differ:
             _say(f"{directory.name}: trained anew, because {', '.join(differ)} changed.")
-            return
-        if self._fits(notes, arrays):
+        elif self._fits(notes, arrays):
             self._restore(notes, arrays)
         else:
             _say(f"{path}: holds other arrays than it says; this training starts anew.")
 
     def _fits(self, notes: dict, arrays: dict[str, np.ndarray]) -> bool:
-        name = "best" if notes["finished"] else "variable"
-        wanted = self.model.weights if notes["finished"] else _variables(self.model)
-        shapes = [array.shape for array in _numbered(arrays, name)]
-        return shapes == [tuple(variable.shape) for variable in wanted]
+        best = [] if notes["finished"] else self.model.weights
+        wanted = {"variable": self._variables(), "best": best}
+        return all(
+            [array.shape for array in _numbered(arrays, name)]
+            == [tuple(v.shape) for v in variables]
+            for name, variables in wanted.items()
+        )
 
     def _restore(self, notes: dict, arrays: dict[str, np.ndarray]) -> None:
-        self.history, self.finished = notes["history"], notes["finished"]
-        self.best_weights = _numbered(arrays, "best")
-        if self.finished:
-            return
+        self.history, self.best_weights = notes["history"], _numbered(arrays, "best")
+        self.stopped, self.finished = notes["stopped"], notes["finished"]
         with machine.scope_of(self.model):
-            for variable, value in zip(
-                _variables(self.model), _numbered(arrays, "variable"), strict=True
-            ):
+            saved = _numbered(arrays, "variable")
+            for variable, value in zip(self._variables(), saved, strict=True):
                 variable.assign(value)
         for place, other in enumerate(self.others):
             prefix = f"callback{place}_"
-            other.set_state(
-                {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            )
+            state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            if hasattr(other, "set_state"):
+                other.set_state(state)
+            elif isinstance(other, _COUNTING) and not self.stopped:
+                _say(f"{type(other).__name__} counts from here on: Keras does not keep its state.")
 
-    def _save(self, *, finished: bool = False) -> None:
+    def _save(self) -> None:
         if self.path is None or not machine.is_chief(self.model):
             return
-        notes = {"fingerprint": self.fingerprint, "history": self.history, "finished": finished}
-        arrays: dict[str, Any] = {f"best{i:05d}": w for i, w in enumerate(self.best_weights or [])}
-        if not finished:
-            values = [keras.ops.convert_to_numpy(v) for v in _variables(self.model)]
-            arrays |= {f"variable{i:05d}": value for i, value in enumerate(values)}
-            for place, other in enumerate(self.others):
+        notes = {name: getattr(self, name) for name in ("fingerprint", "history", "stopped")}
+        values = [keras.ops.convert_to_numpy(v) for v in self._variables()]
+        arrays: dict[str, Any] = {f"variable{i:05d}": value for i, value in enumerate(values)}
+        best = () if self.finished else self.best_weights  # the model has them
+        arrays |= {f"best{i:05d}": weight for i, weight in enumerate(best)}
+        for place, other in enumerate(self.others):
+            if hasattr(other, "get_state"):
                 arrays |= {f"callback{place}_{k}": v for k, v in other.get_state().items()}
         with files.replacing(self.path) as draft:
-            np.savez(draft, notes=json.dumps(notes), **arrays)
+            np.savez(draft, notes=json.dumps({**notes, "finished": self.finished}), **arrays)
         self.saved_at = time.monotonic()
 
-
-def _variables(model: keras.Model) -> list:
-    """All that changes in training: weights, the state of dropout, the optimizer's slots."""
-    return [*model.variables, *model.optimizer.variables]
+    def _variables(self) -> list:
+        """All that changes in training: weights, the state of dropout, the optimizer's slots."""
+        return [*self.model.variables, *self.model.optimizer.variables]
 
 
 def _numbered(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
@@ -323,23 +345,31 @@ def _fingerprint(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> dict[str, str]:
     """What a result depends on, part by part, so that a difference can be named."""
-    weights = 0
-    for variable in model.variables:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        weights = zlib.crc32(repr(value.shape).encode(), zlib.crc32(value.tobytes(), weights))
+    # Keras keeps the metrics that it was given in a list, and builds its own from them later.
+    kept = [part for metric in model.metrics for part in vars(metric).values()]
+    metrics = [m for part in kept if isinstance(part, list) for m in part if callable(m)]
     parts = {
-        "the network": _config(model.get_config) + "".join(map(_code, _layers(model))),
-        "its initial weights": f"{weights:08x}",
+        "the network": _config(model.get_config) + _codes(_layers(model)),
+        "its initial weights": _checksum(model.variables),
         "loss or optimizer": _config(model.get_compile_config)
-        + "".join(map(_code, (model.loss, model.optimizer, *model.metrics))),
+        + _codes([model.loss, model.optimizer, *metrics])
+        + _checksum(model.optimizer.variables),
         "the examples": batches.fingerprint(),
         "the validation examples": "" if validation is None else validation.fingerprint(),
         "epochs, monitor or patience": repr(stopping),
         "the callbacks": "".join(map(_settings, callbacks)),
         "Keras": f"{keras.__version__} {keras.backend.backend()}",
-        "the package": _own_code(),
+        "the package": fingerprint.of_own_files(_OWN_FILES),
     }
     return {name: f"{zlib.crc32(text.encode()):08x}" for name, text in parts.items()}
+
+
+def _checksum(variables: Iterable[Any]) -> str:
+    checksum = 0
+    for variable in variables:
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        checksum = zlib.crc32(repr(value.shape).encode(), zlib.crc32(value.tobytes(), checksum))
+    return str(checksum)
 
 
 def _config(get_config: Callable[[], dict]) -> str:
@@ -349,6 +379,10 @@ def _config(get_config: Callable[[], dict]) -> str:
     except NotImplementedError:  # a model of one's own; its code and its weights tell
         return ""
     return re.sub(r"_\d+(?=[\"/])", "", re.sub(r"0x[0-9a-f]+", "", text))
+
+
+def _codes(things: Iterable[Any]) -> str:
+    return "".join(map(fingerprint.of_code, things))
 
 
 def _layers(layer: keras.Layer) -> Iterator[keras.Layer]:
@@ -361,40 +395,5 @@ def _layers(layer: keras.Layer) -> Iterator[keras.Layer]:
 def _settings(callback: keras.callbacks.Callback) -> str:
     """Name, plain attributes and functions of a callback, such as what a `Mining` calls."""
     values = {k: v for k, v in sorted(vars(callback).items()) if not k.startswith("_")}
-    functions = [v for v in values.values() if inspect.isroutine(v)]
-    return type(callback).__name__ + _plain(values) + "".join(map(_code, (callback, *functions)))
-
-
-def _code(thing: Any) -> str:
-    """What a function, or the class of an object, does, if a notebook defined it."""
-    thing = getattr(thing, "__func__", thing)
-    if inspect.isfunction(thing):
-        outside = inspect.getclosurevars(thing)
-        return _bytecode(thing.__code__) + _plain({**outside.globals, **outside.nonlocals})
-    return "".join(
-        _code(method)
-        for base in type(thing).__mro__
-        if base.__module__.split(".")[0] not in ("keras", "tll_utils", "tensorflow", "builtins")
-        for method in vars(base).values()
-        if inspect.isfunction(method)
-    )
-
-
-def _bytecode(code: types.CodeType) -> str:
-    inner = [_bytecode(c) for c in code.co_consts if isinstance(c, types.CodeType)]
-    return repr((code.co_code, code.co_names, inner)) + _plain(dict(enumerate(code.co_consts)))
-
-
-def _plain(values: Mapping[Any, Any]) -> str:
-    kinds = (bool, int, float, str, tuple)
-    return repr([(name, value) for name, value in values.items() if isinstance(value, kinds)])
-
-
-def _own_code() -> str:
-    names = ("generators", "layers", "losses", "machine", "mining", "training")
-    folder = Path(__file__).parent
-    digest = hashlib.blake2b(digest_size=8)
-    for name in names:
-        for path in sorted([*folder.glob(f"{name}/*.py"), *folder.glob(f"{name}.py")]):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    name = type(callback).__name__
+    return name + fingerprint.of_values(values) + fingerprint.of_code(callback)

@@ -361,7 +361,7 @@ def test_a_bad_file_is_named(embed, paths, content):
         embed(paths)
 
 
-def test_embed_names_an_unknown_pooling_tap_and_backbone(embed, paths, tmp_path):
+def test_embed_names_an_unknown_pooling_tap_and_backbone_and_wants_an_image(embed, paths, tmp_path):
     with pytest.raises(ValueError, match=r"avg, max.*pooling='mean'"):
         embed(paths, keys=["pixels/mean"])
     with pytest.raises(ValueError, match=r"`tap/pooling`.*'avg'"):
@@ -370,6 +370,8 @@ def test_embed_names_an_unknown_pooling_tap_and_backbone(embed, paths, tmp_path)
         features.embed_dataset(None, "mirror", pooling="avg", store_dir=tmp_path)
     with pytest.raises(ValueError, match="no layer 'middle'"):
         embed(paths, keys=["middle/avg"])
+    with pytest.raises(ValueError, match="at least one image"):
+        embed([])
     with pytest.raises(UnknownBackbone, match="'resnet49'"):
         features.embed(paths, "resnet49", store_dir=tmp_path)
 

@@ -84,6 +84,8 @@ def embed(
         ValueError: If a backbone, tap or pooling is unknown, or features aren't finite.
         WeightsNotFound: If the weights can't be had.
     """
+    if not len(paths):
+        raise ValueError("There must be at least one image to embed. Received: paths=[]")
     tap = _tap(backbone, looks)
     if keys is None:
         keys = pools.keys_of(backbones.get(backbone).taps, ("avg",))
