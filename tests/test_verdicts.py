@@ -13,6 +13,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from tll_utils import scoring
 
@@ -169,14 +170,13 @@ def transfer(a, b):
 
 
 def depths(a, b):
-    results = {"all, untrained": b}
-    hits = {"integrated": Run().hits(a), "fine_tuned": Run().hits(b)}
-    hits["integrated_softmax"] = hits["fine_tuned"]
-    results |= {"horizontal": a, "vertical": b}
+    pairs = {"integrated − fine_tuned": (a, b), "integrated_softmax − integrated": (b, a)}
+    results = {"integrated": a, "all, untrained": b, "deep/avg": b}
     faces = {"aligned": Run().hits(a), "both": Run().hits(a), "whole": Run().hits(b)}
-    names = {"alone": {"deep": Run().hits(b)}, "DEPTHS": ["deep"], "face_hits": faces}
-    names["shown_pairs"] = "pairs with a face"
-    return {"hits": hits, "results": results, **names}
+    names = {"alone": {"deep": Run().hits(b)}, "DEPTHS": ["deep"], "KEYS": ["deep/avg"]}
+    tables = {"compared": pairs, "by_flips": {"horizontal − vertical": (a, b)}}
+    names |= {name: Run().compare(rows) for name, rows in tables.items()}
+    return {"results": results, "face_hits": faces, "shown_pairs": "pairs with a face", **names}
 
 
 def two_backbones(a, b):
@@ -316,6 +316,30 @@ def test_verdict_follows_the_results(number, cells, make, sign, expected):
     # What was recorded elsewhere says the same whatever happens here.
     here = re.sub(r"\*On\s+photographs \(recorded.*?(?=\n|$)", "", said)
     assert re.search(expected, here, re.S), said
+
+
+def test_verdict_of_few_faces_follows_p_not_the_interval():
+    # 7 pairs won and 1 lost of 27: the interval lies above 0, McNemar's p is .07.
+    whole = np.arange(27) < 8
+    aligned = (np.arange(27) < 7) | (np.arange(27) >= 20)
+    gain = scoring.paired_comparison(aligned, whole, seed=0)
+    assert gain.low > 0 and gain.p_value > 0.05
+    names = depths(GOOD, GOOD)
+    names["face_hits"] = dict.fromkeys(("aligned", "both"), aligned) | {"whole": whole}
+    said = sentence("06", ["def verdict(", "face_words = ["], names)
+    assert said.count("is not clearly apart from") == 2, said
+
+
+@pytest.mark.parametrize(("num_hits", "expected"), [(9, "- none"), (20, "- warm by colors, 0.500")])
+def test_kinds_above_chance_are_corrected_for_all_bars(num_hits, expected):
+    # 9 of 40 alone would pass (p = .015), as one of fifteen it doesn't.
+    kinds = np.repeat(["warm", "b", "c", "d", "e"], 40)
+    hits = {name: np.arange(200) % 40 < 9 for name in ("colors", "edges", "textures")}
+    hits["colors"] = np.where(kinds == "warm", np.arange(200) % 40 < num_hits, hits["colors"])
+    names = {"hits": hits, "kinds": kinds, "by_descriptor": kinds, "ranks": {}}
+    binomtest = scipy.stats.binomtest
+    said = sentence("01", ["def above_chance"], {"binomtest": binomtest, **names})
+    assert said.endswith(expected), said
 
 
 # The words of this cell are put together from what the cells above it have said.
