@@ -16,6 +16,7 @@ import pytest
 
 from tll_utils import scoring
 from tll_utils.scoring import ensemble
+from tll_utils.tools import play
 
 DIRECTORY = Path(__file__).parents[1] / "notebooks"
 NUM_PAIRS, NUM_CANDIDATES = 200, 20
@@ -349,3 +350,40 @@ def test_every_verdict_is_tried(number):
     for source in code_cells(number):
         if "Markdown(" in source and VERDICT.search(source):
             assert source in tried, f"add this cell of notebook {number} to CASES:\n{source}"
+
+
+# The game: who plays, and against whom.
+
+
+def test_a_stand_in_leaves_the_game_as_soon_as_somebody_has_played(tmp_path):
+    queries = [f"{number}.jpg" for number in range(NUM_PAIRS)]
+    run = SimpleNamespace(
+        pixels=lambda size: SimpleNamespace(map=lambda change: None),
+        score_frozen=lambda views: GOOD,
+    )
+    world = {"run": run, "play": play, "np": np, "rows": np.arange(3), "queries": queries}
+    world |= {"folder": tmp_path, "m": NUM_CANDIDATES, "YOUR_NAME": "me"}
+    exec(cell_with("09", "stand-in (color)"), world)
+    assert list(world["people"]) == ["stand-in (color)"]
+    play.write_answers(tmp_path / "me.csv", {2: (4, 7)}, queries, NUM_CANDIDATES)
+    exec(cell_with("09", "stand-in (color)"), world)
+    assert world["people"] == {"me": {2: (4, 7)}}
+
+
+def test_opponents_see_one_query_at_a_time_and_are_chosen_on_queries_that_are_not_played():
+    order = np.random.default_rng(0).permutation(NUM_PAIRS)
+    found = {"matched": order, "lucky": order[:12], "steady": order[-6:]}
+    scores = {
+        name: SimpleNamespace(oof=-np.eye(1, NUM_CANDIDATES).repeat(NUM_PAIRS, 0)) for name in found
+    }
+    for name, rows in found.items():
+        scores[name].oof[rows, 0] = 1
+    board = pd.DataFrame({"n": NUM_PAIRS, "protocol": "per query"}, index=list(found))
+    board.loc["matched", "protocol"] = "whole set"
+    run = SimpleNamespace(seed=0, load_scores=scores.get, recorded=lambda: list(found))
+    run.table = lambda shown: board.loc[shown]
+    world = {"run": run, "np": np, "scoring": scoring, "queries": range(NUM_PAIRS), "systems": {}}
+    world |= {"true_place": np.zeros(NUM_PAIRS, int), "NUM_QUERIES": 12, "NUM_SYSTEMS": 5}
+    for snippet in ("unplayed = order", "strongest = "):
+        exec(cell_with("09", snippet), world)
+    assert world["strongest"] == ["steady", "lucky"]
