@@ -16,6 +16,8 @@ import pytest
 import scipy.stats
 
 from tll_utils import scoring
+from tll_utils.scoring import ensemble
+from tll_utils.tools import play
 
 DIRECTORY = Path(__file__).parents[1] / "notebooks"
 NUM_PAIRS, NUM_CANDIDATES = 200, 20
@@ -39,7 +41,11 @@ class Run:
 
     is_sample, seed, profile = True, 0, "quick"
     protocol = SimpleNamespace(
-        m=NUM_CANDIDATES, num_folds=2, true_place=np.zeros(NUM_PAIRS, int), folds=None
+        m=NUM_CANDIDATES,
+        num_folds=2,
+        true_place=np.zeros(NUM_PAIRS, int),
+        folds=None,
+        candidates=np.arange(NUM_PAIRS).repeat(NUM_CANDIDATES),
     )
 
     def caption(self):
@@ -186,9 +192,9 @@ def two_backbones(a, b):
 
 
 def steps(a, b):
-    low, high = Run().hits(b), Run().hits(a)
     return {
-        "step_hits": {"begin": low, "up": high, "down": low},
+        "steps": {"begin": b, "up": a, "down": b},
+        "ensemble": ensemble,
         "itertools": __import__("itertools"),
     }
 
@@ -197,8 +203,7 @@ def faces(a, b):
     hits = {"and faces": Run().hits(a), "whole pictures": Run().hits(b)}
     return {
         "by_system": hits,
-        "by_kind": {"all": paired(a, b)},
-        "kinds": np.array(["x"] * NUM_PAIRS),
+        "by_kind": {"all": paired(a, b), "two faces": paired(b, a), "no face": paired(a, a)},
     }
 
 
@@ -206,6 +211,13 @@ def hubs(a, b):
     names = {"less_hubs": {"pairs to test on": paired(a, b)}, "csls_scores": a}
     counts = np.array([2, 0])
     return {**names, "for_testing": a.rows >= 0, "counts": counts, "wins": lambda scores: counts}
+
+
+def most_wins(a, b):
+    """Three lists are won by a fifth of the rights if a wins, else each right wins one."""
+    has_hubs = a is GOOD and b is POOR
+    counts = np.repeat([3, 1, 0], [40, 80, 80]) if has_hubs else np.ones(NUM_PAIRS, int)
+    return {"best_scores": GOOD, "wins": lambda scores: counts}
 
 
 def votes(a, b):
@@ -228,6 +240,9 @@ def unseen(a, b):
     return {
         "inside": dict.fromkeys(("per query", "CSLS", "whole set"), within),
         "unseen": range(40),
+        "train": range(160),
+        "places": range(NUM_PAIRS),
+        "half": 0.13,
     }
 
 
@@ -283,10 +298,15 @@ CASES = [
     ("07", ["join_verdict"], two_backbones,
      {1: "are better than the better .* joined matters", -1: "are worse than the better",
       0: "not clearly apart from .* makes no clear difference"}),
-    ("08", ["by_gain = sorted"], steps,
-     {1: r"largest steps are \*\*up\*\*.*smallest is down", -1: r"are \*\*down\*\*.*is up"}),
-    ("08", ["hardest = min(in_kind"], faces,
-     {1: r"cuts \*\*help\*\*", -1: r"cuts \*\*hurt\*\*", 0: r"cuts \*\*cannot be told to help"}),
+    ("08", ["step_hits = {", "by_gain = sorted"], steps,
+     {1: r"steps are \*\*up\*\*.*lose: down .*highest is \*\*up\*\* \(0.750\); recorded is down",
+      -1: r"are \*\*down\*\*.*lose: up .*highest is \*\*begin\*\*", 0: "lose: no step"}),
+    ("08", ["by_faces = "], faces,
+     {1: r"cuts \*\*help\*\* .*pair, two faces \(-0.450\) can",
+      -1: r"cuts \*\*hurt\*\* .*pair, two faces \(\+0.450\) can",
+      0: r"cuts \*\*cannot be told to help.*pair, none can"}),
+    ("08", ["hub_words = "], most_wins,
+     {1: r"20.0% win three or more.*\*\*more hubs than by luck", -1: "no more hubs than by luck"}),
     ("08", ["by_csls = "], hubs,
      {1: r"CSLS \*\*can be told to help\*\* \(\+0.45", -1: r"CSLS \*\*does harm\*\* \(-0.45",
       0: r"CSLS \*\*cannot be told"}),
@@ -296,7 +316,8 @@ CASES = [
     ("08", ["needed = ["], member, {1: "hog can be told to be", 0: "no single member can be told"}),
     ("08", ["order = sorted("], matching, {1: "would be number 1;", -1: "would be number 2;"}),
     ("08", ['holds = {True: "lies within"'], unseen,
-     {1: "lies within .* lies within", -1: "lies outside .* lies outside"}),
+     {1: "lies within .* lies within.* 80% of the pairs instead of 50%",
+      -1: "lies outside .* lies outside"}),
     ("09", ['verdict = "more than luck"'], game,
      {1: r"me is \+0.45 .* more than luck", -1: r"me is -0.45 .* more than luck",
       0: "within what luck gives"}),
@@ -353,3 +374,40 @@ def test_every_verdict_is_tried(number):
     for source in code_cells(number):
         if "Markdown(" in source and VERDICT.search(source):
             assert source in tried, f"add this cell of notebook {number} to CASES:\n{source}"
+
+
+# The game: who plays, and against whom.
+
+
+def test_a_stand_in_leaves_the_game_as_soon_as_somebody_has_played(tmp_path):
+    queries = [f"{number}.jpg" for number in range(NUM_PAIRS)]
+    run = SimpleNamespace(
+        pixels=lambda size: SimpleNamespace(map=lambda change: None),
+        score_frozen=lambda views: GOOD,
+    )
+    world = {"run": run, "play": play, "np": np, "rows": np.arange(3), "queries": queries}
+    world |= {"folder": tmp_path, "m": NUM_CANDIDATES, "YOUR_NAME": "me"}
+    exec(cell_with("09", "stand-in (color)"), world)
+    assert list(world["people"]) == ["stand-in (color)"]
+    play.write_answers(tmp_path / "me.csv", {2: (4, 7)}, queries, NUM_CANDIDATES)
+    exec(cell_with("09", "stand-in (color)"), world)
+    assert world["people"] == {"me": {2: (4, 7)}}
+
+
+def test_opponents_see_one_query_at_a_time_and_are_chosen_on_queries_that_are_not_played():
+    order = np.random.default_rng(0).permutation(NUM_PAIRS)
+    found = {"matched": order, "lucky": order[:12], "steady": order[-6:]}
+    scores = {
+        name: SimpleNamespace(oof=-np.eye(1, NUM_CANDIDATES).repeat(NUM_PAIRS, 0)) for name in found
+    }
+    for name, rows in found.items():
+        scores[name].oof[rows, 0] = 1
+    board = pd.DataFrame({"n": NUM_PAIRS, "protocol": "per query"}, index=list(found))
+    board.loc["matched", "protocol"] = "whole set"
+    run = SimpleNamespace(seed=0, load_scores=scores.get, recorded=lambda: list(found))
+    run.table = lambda shown: board.loc[shown]
+    world = {"run": run, "np": np, "scoring": scoring, "queries": range(NUM_PAIRS), "systems": {}}
+    world |= {"true_place": np.zeros(NUM_PAIRS, int), "NUM_QUERIES": 12, "NUM_SYSTEMS": 5}
+    for snippet in ("unplayed = order", "strongest = "):
+        exec(cell_with("09", snippet), world)
+    assert world["strongest"] == ["steady", "lucky"]
