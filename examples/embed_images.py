@@ -5,20 +5,24 @@ see README.md beside this file. Ctrl-C and start again: what is stored is not co
 """
 
 import argparse
+import re
+import sys
 
-import keras
-
-from tll_utils import data, features, training
+from tll_utils import data, features, training  # before Keras, for it quiets TensorFlow
+from tll_utils.errors import TllError
 from tll_utils.features import backbones
 from tll_utils.settings import Settings
+
+# isort: split
+import keras
 
 
 def share(text: str) -> tuple[int, int]:
     """Reads `2/4` as the second of four shares."""
-    index, count = (int(part) for part in text.split("/"))
-    if not 1 <= index <= count:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
         raise argparse.ArgumentTypeError(f"expected 1/1, 1/2, 2/2, … Received: {text}")
-    return index - 1, count
+    return int(found[1]) - 1, int(found[2])
 
 
 def parse() -> argparse.Namespace:
@@ -51,4 +55,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TllError as error:
+        sys.exit(str(error))

@@ -5,16 +5,19 @@ beside this file. Ctrl-C and start again: it goes on after the last epoch that w
 """
 
 import argparse
+import sys
 from types import SimpleNamespace
 
+import tll_utils as tll  # before Keras, for it quiets TensorFlow
+from tll_utils import data, files, generators, images, layers, losses, training
+from tll_utils.errors import TllError
+from tll_utils.features import backbones
+from tll_utils.settings import Settings
+
+# isort: split
 import keras
 import numpy as np
 from keras import layers as keras_layers
-
-import tll_utils as tll
-from tll_utils import data, files, generators, images, layers, losses, training
-from tll_utils.features import backbones
-from tll_utils.settings import Settings
 
 
 def parse() -> argparse.Namespace:
@@ -104,4 +107,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TllError as error:
+        sys.exit(str(error))

@@ -34,6 +34,9 @@ class Brightness:
 
     source, weights, fingerprint = "brightness", "", "1"
 
+    def load(self):
+        pass
+
     def embed_what_can_be(self, pictures):
         from tll_utils import images
 

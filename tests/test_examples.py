@@ -57,6 +57,21 @@ def wait_for(pattern, folder, processes):
         time.sleep(0.02)
 
 
+def test_what_a_person_can_mend_ends_in_one_line(environ):
+    nowhere = {**environ, "TLL_DATA_DIR": "nowhere"}
+    processes = {
+        "nowhere: no such folder": start("examples/train_dual.py", environ=nowhere),
+        "Unknown backbone 'resnet5'": start(
+            "examples/embed_images.py", "--backbones", "resnet5", environ=environ
+        ),
+        "--share: expected 1/1": start("examples/embed_images.py", "--share", "x", environ=environ),
+    }
+    for message, process in processes.items():
+        _, said = process.communicate(timeout=600)
+        assert process.returncode in (1, 2) and message in said.splitlines()[-1], said
+        assert "Traceback" not in said and "oneDNN" not in said
+
+
 TINY = ("--backbones", "mobilenet", "--size", 32, 32, "--units", 8, "--candidates", 3)
 
 

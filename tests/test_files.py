@@ -1,6 +1,8 @@
 """Files are there whole or not at all, and an unwritable folder is said before long work."""
 
+import errno
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -48,8 +50,29 @@ def test_replacing_by_several_threads_leaves_one_whole_file(tmp_path):
 
 def test_replacing_says_what_to_do_when_the_folder_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TllError, match=r"file.a\.txt: cannot be written.*--out"):
+    with pytest.raises(TllError, match=r"file.a\.txt: cannot be written.*A file stands where"):
         files.write_text(tmp_path / "file" / "a.txt", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EROFS, "that you may write to"),
+        (errno.ENAMETOOLONG, "another name"),
+    ],
+)
+def test_the_advice_is_that_for_the_error(tmp_path, code, advice):
+    with pytest.raises(TllError, match=advice), files.replacing(tmp_path / "a.txt"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_replacing_explains_a_folder_above_that_cannot_be_written(tmp_path):
+    with (
+        pytest.raises(TllError, match=r"a\.txt: cannot be written.*that you may write to"),
+        files.replacing(tmp_path / "theirs" / "new" / "a.txt"),
+    ):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "theirs"))
 
 
 def test_replacing_leaves_errors_about_other_files_alone(tmp_path):
@@ -108,6 +131,13 @@ def test_read_arrays_takes_numbers_and_refuses_objects_and_bombs(tmp_path, monke
 def test_require_writable_leaves_nothing_behind(tmp_path):
     files.require_writable(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_require_writable_names_the_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inner"):
+        with pytest.raises(TllError, match=f"^{re.escape(str(folder))}: cannot.*A file stands"):
+            files.require_writable(folder)
 
 
 def test_content_hash_names_the_bytes(tmp_path):

@@ -61,7 +61,17 @@ IMPORTS = {
         "scoring",
         "settings",
     },
-    "__main__": {"data", "errors", "face", "notebooks", "plan", "scoring", "settings", "tools"},
+    "__main__": {
+        "data",
+        "errors",
+        "face",
+        "files",  # to say why a data set cannot be drawn into a folder
+        "notebooks",
+        "plan",
+        "scoring",
+        "settings",
+        "tools",
+    },
 }
 # TensorFlow itself: graphs for embedding, a call of Python from a graph, several devices,
 # batches for `fit`, a generator for keras-cv, switching determinism on, and LiteRT.

@@ -1,5 +1,6 @@
 """The command line: exit codes, stdout and stderr; long work is never started on bad input."""
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -35,6 +36,38 @@ def test_sample_then_check(capsys, tmp_path):
     assert code == 0 and "20" in out
     code, out, _ = run(capsys, "check", tmp_path / "s", "--json")
     assert code == 0 and json.loads(out)["problems"] == []
+
+
+def test_sample_explains_a_folder_that_cannot_be_written(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, "sample", tmp_path / "file" / "s", "--pairs", 4, "--queries", 4)
+    assert code == 1 and err.startswith(f"{tmp_path / 'file' / 's'}: cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--jobs", "two"], "--jobs: expected a whole number of at least 1, received two"),
+        (
+            ["sample", "s", "--pairs", "1"],
+            "--pairs: expected a whole number of at least 2, received 1",
+        ),
+    ],
+)
+def test_numbers_are_refused_by_the_name_of_their_option(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        run(capsys, *arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_help_explains_every_argument():
+    parsers = [command_line._parser()]
+    for parser in parsers:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            else:
+                assert action.help, f"{parser.prog}: {action.dest}"
 
 
 def test_check_exits_1_on_what_cannot_be_used(capsys, sample_dir, tmp_path):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tll_utils
-from tll_utils import settings
+from tll_utils import files, settings
 from tll_utils.errors import DataError, TllError
 from tll_utils.tools import commands as tools
 
@@ -69,28 +69,37 @@ def _parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="draw the sample data set")
     sample.set_defaults(command=_sample)
-    sample.add_argument("dir", type=Path)
-    sample.add_argument("--pairs", type=_positive, default=200)
-    sample.add_argument("--queries", type=_positive, default=100)
-    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("dir", type=Path, help="a new folder, or an older sample to replace")
+    for option, least, default, words in (
+        ("--pairs", 2, 200, "pairs to train on"),
+        ("--queries", 2, 100, "queries to test with"),
+        ("--seed", 0, 0, "the same seed draws the same pictures"),
+    ):
+        sample.add_argument(
+            option, type=tools.at_least(least), default=default, metavar="N",
+            help=f"{words}; default: {default}",
+        )  # fmt: skip
 
     check = commands.add_parser("check", help="report on a data set; exit 1 if it can't be used")
     check.set_defaults(command=_check)
-    check.add_argument("dir", type=Path)
+    check.add_argument("dir", type=Path, help="the data set")
     check.add_argument("--json", action="store_true", help="print the report as JSON")
 
     _add_get(commands)
 
     validate = commands.add_parser("validate", help="is this a submission Kaggle will take?")
     validate.set_defaults(command=_validate)
-    validate.add_argument("file", type=Path)
-    validate.add_argument("--data", type=Path, required=True, metavar="DIR")
 
     score = commands.add_parser("score", help="top-1/2/5 of a submission with 95 %% intervals")
     score.set_defaults(command=_score)
-    score.add_argument("file", type=Path)
-    score.add_argument("--truth", type=Path, required=True, metavar="FILE")
-    score.add_argument("--data", type=Path, required=True, metavar="DIR")
+    score.add_argument(
+        "--truth", type=Path, required=True, metavar="FILE", help="CSV of left and right"
+    )
+    for parser_of_csv in (validate, score):
+        parser_of_csv.add_argument("file", type=Path, help="CSV of scores, as Kaggle takes it")
+        parser_of_csv.add_argument(
+            "--data", type=Path, required=True, metavar="DIR", help="data set that it is about"
+        )
 
     board = commands.add_parser("leaderboard", help="list the recorded results")
     board.set_defaults(command=_leaderboard)
@@ -117,13 +126,16 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument(
         "--seed", metavar="0,1,2", help="of training; several run one by one (TLL_SEED, TLL_SEEDS)"
     )
-    run.add_argument("--jobs", type=_positive, help="notebooks at a time; by cores and memory")
+    run.add_argument(
+        "--jobs", type=tools.at_least(1), metavar="N",
+        help="notebooks at a time; default: as many as cores and memory allow",
+    )  # fmt: skip
     run.add_argument("--fresh", action="store_true", help="run unchanged notebooks, too")
 
 
 def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     data = commands.add_parser("data", help="fetch the original release: data get")
-    get = data.add_subparsers(required=True, metavar="get").add_parser(
+    get = data.add_subparsers(required=True, metavar="command").add_parser(
         "get",
         help="download the original release",
         description="Downloads the original release of Rosenfeld et al. (2018), two zip files. The "
@@ -131,14 +143,7 @@ def _add_get(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "the zip there, and unpack it as data/README.md shows.",
     )
     get.set_defaults(command=_get)
-    get.add_argument("dir", type=Path, nargs="?", default=Path("tll"))
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, received {number}")
-    return number
+    get.add_argument("dir", type=Path, nargs="?", default=Path("tll"), help="default: tll")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -224,9 +229,10 @@ def _inspected(dataset: data.Dataset) -> data.Report:
 def _sample(options: argparse.Namespace) -> int:
     from tll_utils.data import sample
 
-    sample.draw(
-        options.dir, num_pairs=options.pairs, num_queries=options.queries, seed=options.seed
-    )
+    with files.explained(options.dir):
+        sample.draw(
+            options.dir, num_pairs=options.pairs, num_queries=options.queries, seed=options.seed
+        )
     print(f"{options.dir}: {options.pairs} pairs and {options.queries} queries drawn")
     return 0
 

@@ -29,6 +29,19 @@ MAX_ARRAY_BYTES = 2**33  # what one file of stored arrays may unpack to
 SETTLED_SECONDS = 2.0  # a younger file may change again before the clock of its disk moves on
 _AT_ONCE = 2**24  # bytes of a file that are read in one piece
 
+_NOT_ALLOWED = "Choose a folder that you may write to."
+_IN_THE_WAY = "A file stands where a folder has to be: move it away, or choose another folder."
+_FULL = "Free some space, or choose another folder."
+_ADVICE = {
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: _NOT_ALLOWED,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+}
+
 _DRAFT = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-\d+\.draft(\..*)?", re.DOTALL)
 _DRAFT_SECONDS = 24 * 3600  # after so long, another machine's draft was left by a killed process
 _HASH = re.compile("[0-9a-f]{32}")
@@ -58,21 +71,35 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     draft = draft_path(path)
+    with explained(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sweep(path.parent)
+            yield draft
+            os.replace(draft, path)
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Says why a file or folder cannot be written, draft and all, and what would help.
+
+    Raises:
+        TllError: If the block fails to write it. Errors about other files stay as they are.
+    """
+    path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
-        yield draft
-        os.replace(draft, path)
+        yield
     except OSError as error:
-        if error.filename not in (str(draft), str(path), str(path.parent), None):
-            raise  # somebody else's file
-        raise TllError(
-            f"{path}: cannot be written ({error.strerror}). Free some space, or choose another "
-            "folder with --out or TLL_OUT_DIR."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+        if error.filename is not None:  # as that of a full disk is not
+            named = Path(str(error.filename))
+            within = {path, draft_path(path)} & {named, *named.parents}
+            if not within and named not in path.parents:
+                raise
+        advice = _ADVICE.get(error.errno or 0, "Choose another name or folder.")
+        raise TllError(f"{path}: cannot be written ({error.strerror}). {advice}") from error
 
 
 @contextlib.contextmanager
@@ -210,9 +237,13 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
     Raises:
         TllError: If it cannot be written.
     """
-    probe = draft_path(Path(folder) / "probe")  # after a kill, it is swept as one
-    write_text(probe, "")
-    probe.unlink(missing_ok=True)
+    folder = Path(folder)
+    probe = draft_path(folder / "probe")  # after a kill, it is swept as one
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        probe.write_text("")
+        probe.unlink()
 
 
 @contextlib.contextmanager

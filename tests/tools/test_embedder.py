@@ -134,7 +134,7 @@ def test_embed_with_a_model_that_takes_images_as_they_are(sample_dir, tmp_path):
 
 def test_embed_names_a_file_that_cannot_be_used(saved, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"bad\.jpg"):
+    with pytest.raises(DataError, match=r"bad\.jpg: no image.*or leave it out"):
         Embedder(saved).embed([tmp_path / "bad.jpg"])
     with pytest.raises(DataError, match="shape"):
         Embedder(saved).embed([np.zeros((5, 5))])
@@ -147,8 +147,13 @@ def test_models_of_two_images_and_other_files_are_refused(tmp_path):
     with pytest.raises(TllError, match="takes two images"):
         Embedder(tmp_path / "two.keras").embed([])
     (tmp_path / "text.keras").write_text("no model")
-    with pytest.raises(TllError, match=r"text\.keras"):
+    with pytest.raises(TllError, match=r"text\.keras.*not a zip file"):
         Embedder(tmp_path / "text.keras").embed([])
+    content = bytearray((tmp_path / "two.keras").read_bytes())
+    content[content.index(b'"class_name"')] ^= 1
+    (tmp_path / "flipped.keras").write_bytes(content)
+    with pytest.raises(TllError, match=r"flipped\.keras: cannot be read as a model"):
+        Embedder(tmp_path / "flipped.keras").embed([])
     with pytest.raises(TllError, match="no such model"):
         Embedder(tmp_path / "none.keras")
 

@@ -16,6 +16,7 @@ from tll_utils.errors import TllError
 from tll_utils.tools import index as index_module
 from tll_utils.tools import sheet
 from tll_utils.tools.commands import read_terms
+from tll_utils.tools.embedder import Embedder
 from tll_utils.tools.index import Index, Match
 
 
@@ -26,6 +27,9 @@ class Brightness:
 
     def __init__(self):
         self.embedded = []
+
+    def load(self):
+        pass
 
     def embed_what_can_be(self, pictures):
         vectors, problems = np.zeros((len(pictures), 3), np.float32), {}
@@ -214,6 +218,52 @@ def test_search_command_writes_what_it_found(folder, tmp_path, monkeypatch, caps
     assert sheet.images.decode(tmp_path / "look_alikes.jpg").shape[2] == 3
     page = (tmp_path / "look_alikes.html").read_text()
     assert "<img src=x" not in page and "&lt;img src=x" in page
+
+
+def test_search_says_what_it_was_asked_wrongly(folder, tmp_path, monkeypatch, capsys):
+    Index(Brightness(), tmp_path / "a.index").add([folder])
+    monkeypatch.chdir(tmp_path)
+    search = ["search", str(folder / "red.png"), "--index", str(tmp_path / "a.index")]
+    with pytest.raises(SystemExit):
+        command_line.main([*search, "--top", "0"])
+    assert "whole number of at least 1, received 0" in capsys.readouterr().err
+    assert command_line.main([*search, "--not", "nopedir"]) == 0
+    assert "nopedir: no such file" in capsys.readouterr().err
+    assert command_line.main([*search, "--not", str(folder)]) == 1
+    assert "but those left out" in capsys.readouterr().err
+
+
+def bad_model(folder):
+    (folder / "bad.keras").write_bytes(b"half a model")
+    return folder / "bad.keras"
+
+
+def test_a_mistyped_model_or_folder_leaves_no_index_and_loses_none(folder, tmp_path, capsys):
+    path = tmp_path / "new" / "a.index"
+    wrong = [
+        ([folder, "--model", "resnet5"], "Unknown backbone 'resnet5'"),
+        ([folder, "--model", bad_model(tmp_path)], "bad.keras: cannot be read as a model"),
+        ([tmp_path / "nope"], "nope: no such file or folder"),
+    ]
+
+    def refused(arguments, message):
+        assert command_line.main(["index", "--index", *map(str, [path, *arguments])]) == 1
+        assert message in capsys.readouterr().err
+
+    for arguments, message in wrong:
+        refused(arguments, message)
+        assert not path.exists()
+    Index(Brightness(), path).add([folder])
+    before = path.read_bytes()
+    for arguments, message in wrong:
+        refused(arguments, message)
+        refused([*arguments, "--fresh"], message)
+        assert path.read_bytes() == before
+
+
+def test_an_index_in_memory_of_no_model_is_refused():
+    with pytest.raises(TllError, match="Unknown backbone"):
+        Index(Embedder("resnet5"))
 
 
 def test_a_grid_of_files_that_have_gone_is_gray(tmp_path):

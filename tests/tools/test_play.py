@@ -1,7 +1,9 @@
 """The game and its server: answers kept, counted as scores are, and no door for anybody else."""
 
+import errno
 import http.client
 import json
+import os
 import shutil
 import threading
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from tll_utils import data, scoring
-from tll_utils.errors import DataError
+from tll_utils.errors import DataError, TllError
 from tll_utils.scoring import submission
 from tll_utils.tools import pairs, play
 
@@ -149,3 +151,20 @@ def test_pairs_keeps_each_choice_and_refuses_a_picture_twice(tmp_path, sample_di
     assert '"pairs":[[0,5]]' in again.page()
     names = [p.name for p in (tmp_path / "ours_choices").iterdir()]
     assert sorted(names) == ["pairs.csv", "pictures"]
+
+
+def test_pairs_names_skipped_pictures_and_a_target_that_cannot_be_written(
+    tmp_path, sample_dir, monkeypatch, capsys
+):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(TllError, match="at least 50 different pictures"):
+        pairs.serve(tmp_path, tmp_path / "ours")
+    assert f"skipped {tmp_path / 'gone.jpg'}: No such file" in capsys.readouterr().err
+
+    def refuse(path, mode=None):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "theirs"))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(TllError, match=r"pictures: cannot be written \(Permission denied\)"):
+        pairs.serve(sample_dir, tmp_path / "theirs" / "ours")
+    assert "skipped" not in capsys.readouterr().err

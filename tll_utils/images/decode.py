@@ -79,7 +79,7 @@ def read_rgb(path: str | os.PathLike[str]) -> tuple[Image.Image, str]:
     except Exception as error:  # decoders fail on damaged files in many ways
         reason = f"a damaged image ({error})"
     raise DataError(
-        f"{path}: {reason}; expected a JPEG image. Replace the file, or remove it and its rows."
+        f"{path}: {reason}; expected an image, JPEG or PNG. Replace the file, or leave it out."
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,20 +19,7 @@ if TYPE_CHECKING:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the parsers of all commands."""
-    index = commands.add_parser("index", help="take folders of pictures into an index")
-    index.set_defaults(command=_index)
-    index.add_argument("dir", type=Path, nargs="+")
-    index.add_argument("--model", metavar="FILE|NAME", help=".keras file, or a backbone")
-    index.add_argument("--fresh", action="store_true", help="embed all pictures again")
-
-    search = commands.add_parser("search", help="find look-alikes: IMAGE, or A + B - C")
-    search.set_defaults(command=_search)
-    search.add_argument("image", nargs="+")
-    search.add_argument("--top", type=int, default=20, metavar="20")
-    search.add_argument("--not", dest="without", action="append", default=[], metavar="DIR")
-    search.add_argument("--html", action="store_true", help="write a page, too")
-    for parser in (index, search):
-        parser.add_argument("--index", type=Path, metavar="FILE", help="where the index is kept")
+    _add_index_and_search(commands)
 
     report = commands.add_parser("report", help="write OUT/report.html, to open in a browser")
     report.set_defaults(command=_report)
@@ -44,28 +32,80 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     pairs = commands.add_parser("pairs", help="make a data set: people choose what looks alike")
     pairs.set_defaults(command=_pairs)
     pairs.add_argument("dir", type=Path, help="a folder of pictures")
-    pairs.add_argument("--out", type=Path, metavar="DIR", default=Path("our_pairs"))
+    pairs.add_argument(
+        "--out", type=Path, metavar="DIR", default=Path("our_pairs"),
+        help="the data set to make; default: our_pairs",
+    )  # fmt: skip
     for parser in (play, pairs):
         parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
     export = commands.add_parser("export", help="write a model as ONNX or LiteRT")
     export.set_defaults(command=_export)
     export.add_argument("model", help=".keras file, or a backbone")
-    export.add_argument("--to", choices=("onnx", "litert"), default="onnx")
-    export.add_argument("--out", type=Path, metavar="FILE")
-    export.add_argument("--data", type=Path, metavar="DIR", help="images to compare on")
+    export.add_argument("--to", choices=("onnx", "litert"), default="onnx", help="default: onnx")
+    export.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: MODEL.onnx or MODEL.tflite, here"
+    )
+    export.add_argument(
+        "--data", type=Path, metavar="DIR", help="data set to compare both on (TLL_DATA_DIR)"
+    )
+
+
+def _add_index_and_search(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    index = commands.add_parser("index", help="take folders of pictures into an index")
+    index.set_defaults(command=_index)
+    index.add_argument("dir", type=Path, nargs="+", help="folders, and single pictures")
+    index.add_argument(
+        "--model", metavar="FILE|NAME",
+        help=".keras file, or a backbone; default: best_per_query, else a small frozen network",
+    )  # fmt: skip
+    index.add_argument("--fresh", action="store_true", help="embed all pictures again")
+
+    search = commands.add_parser("search", help="find look-alikes: IMAGE, or A + B - C")
+    search.set_defaults(command=_search)
+    search.add_argument("image", nargs="+", help="a picture, or several with + or - between them")
+    search.add_argument(
+        "--top", type=at_least(1), default=20, metavar="N", help="how many to show; default: 20"
+    )
+    search.add_argument(
+        "--not", dest="without", action="append", default=[], metavar="DIR",
+        help="leave out a folder, or a picture; may be given several times",
+    )  # fmt: skip
+    search.add_argument("--html", action="store_true", help="write a page, too")
+    for parser in (index, search):
+        parser.add_argument(
+            "--index", type=Path, metavar="FILE",
+            help="where the index is kept; default: look_alikes.index in the user's cache folder",
+        )  # fmt: skip
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Makes the type of an option that takes a whole number."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of at least {least}, received {text}"
+            )
+        return int(text)
+
+    return read
 
 
 def _index(options: argparse.Namespace) -> int:
     from tll_utils.tools.embedder import Embedder
     from tll_utils.tools.index import Index
+    from tll_utils.tools.pictures import list_pictures
 
     path = _index_path(options)
-    if options.fresh:
-        path.unlink(missing_ok=True)
     embedder = Embedder(options.model) if options.model else None
-    if embedder is None and not path.is_file():
-        embedder = Embedder.best(Settings.from_environment().out_dir)
+    if options.fresh or not path.is_file():
+        # What can be refused is refused before an index is lost, or one is made of a wrong name.
+        list_pictures(options.dir)
+        files.require_writable(path.parent)
+        embedder = embedder or Embedder.best(Settings.from_environment().out_dir)
+        embedder.load()
+        path.unlink(missing_ok=True)
     found = Index(embedder, path)
     changes = found.add(options.dir, show_progress=True)
     for name, reason in changes.skipped.items():
@@ -87,8 +127,13 @@ def _search(options: argparse.Namespace) -> int:
     joined = np.sum(vectors, axis=0)
     query = joined / max(np.linalg.norm(joined), 1e-12) if names[1:] else names[0]
     matches = index.search(query, top=options.top, without=[*options.without, *names])
+    for place in options.without:
+        if not os.path.exists(place):
+            print(f"--not {place}: no such file or folder.", file=sys.stderr)
     if not matches:
-        raise TllError("Nothing found: the index holds no other pictures. Add some: tll index DIR")
+        raise TllError(
+            "Nothing found: the index holds no pictures but those left out. Add some: tll index DIR"
+        )
     for match in matches:
         print(f"{match.similarity:.3f}  {match.path}")
     sheet.write_grid(Path("look_alikes.jpg"), matches)

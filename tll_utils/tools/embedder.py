@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,9 +102,13 @@ class Embedder:
         """From RGB images `(batch, height, width, 3)` of any size to vectors `(batch, d)`."""
         if self.is_file:
             try:
+                zipfile.ZipFile(self.source).close()  # Keras calls a file that is none "not found"
                 model = tll_utils.load_model(self.source)
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                raise TllError(f"{self.source}: cannot be read as a model ({error}).") from error
+            except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+                raise TllError(
+                    f"{self.source}: cannot be read as a model ({error}). Run the notebook that "
+                    "makes it again."
+                ) from error
         else:
             model = _frozen(self.source, self.weights)
         if isinstance(model.input_shape, list | dict) or len(model.output_shape) != 2:
@@ -112,6 +117,15 @@ class Embedder:
                 "that gives an embedding. Choose another one with --model."
             )
         return model
+
+    def load(self) -> None:
+        """Gets ready what `embed` needs, so that a wrong model is refused before anything is done.
+
+        Raises:
+            TllError: If there is no such model or backbone, its weights cannot be had, or it is
+                damaged or of another kind.
+        """
+        _ = self._outline
 
     @property
     def size(self) -> tuple[int, int] | None:

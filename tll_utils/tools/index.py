@@ -80,7 +80,8 @@ class Index:
         path: A file that every change is written to at once. Defaults to memory alone; see `save`.
 
     Raises:
-        TllError: If the file is no index, or was made with another model.
+        TllError: If the file is no index or was made with another model, or if the embedder's model
+            cannot be had.
     """
 
     def __init__(
@@ -103,20 +104,18 @@ class Index:
                 raise sqlite3.DatabaseError("it does not say which model it was made with")
         if not noted:
             embedder = embedder or Embedder()
-            noted = {
-                "source": embedder.source,
-                "weights": embedder.weights,
-                "fingerprint": embedder.fingerprint,
-            }
+        if embedder is not None and embedder.fingerprint != noted.get("fingerprint"):
+            embedder.load()  # one that does not exist is neither noted nor called another one
+            if noted:
+                raise TllError(
+                    f"{self.path}: made with another model ({noted['source']}) than "
+                    f"{embedder.source}. Name another index with --index, or make it anew with "
+                    "--fresh."
+                )
+            noted = {name: getattr(embedder, name) for name in ("source", "weights", "fingerprint")}
             with self._writing() as sql:
                 sql.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", noted.items())
-        self._noted = noted
-        if embedder is not None and embedder.fingerprint != noted.get("fingerprint"):
-            raise TllError(
-                f"{self.path}: made with another model ({noted.get('source')}) than "
-                f"{embedder.source}. Name another index with --index, or make it anew with --fresh."
-            )
-        self._embedder = embedder
+        self._noted, self._embedder = noted, embedder
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Index:

@@ -112,11 +112,15 @@ def serve(folder: Path, target: Path) -> Server:
 def _readable(folder: Path, small: Path) -> tuple[list[str], list[str]]:
     """Names below the folder, and their small pictures; damaged ones are said, equal ones once."""
     found: dict[str, str] = {}
-    for path in list_pictures([folder])[1]:
+    paths = list_pictures([folder])[1]
+    files.require_writable(small)
+    for path in paths:
         try:
             found.setdefault(sheet.keep_thumbnail(Path(path), small), path)
-        except (DataError, OSError) as error:
+        except DataError as error:
             print(f"skipped {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"skipped {path}: {error.strerror}", file=sys.stderr)
     root = os.path.abspath(folder)
     return [os.path.relpath(path, root) for path in found.values()], list(found)
 
