@@ -90,6 +90,7 @@ def test_leaderboard_lists_results_and_sets_runs_side_by_side(capsys, tmp_path):
         (["--profile", "fast"], "quick, cpu, full"),
         (["--backbones", "resnet51", "--only", "04"], "resnet51"),
         (["--backbones", "efficientnet_lite0", "--only", "07"], "needs at least 2"),
+        (["--backbones", "resnet5", "--only", "07"], "Did you mean 'resnet50'"),
         (["--weights", "nowhere"], "nowhere"),
         (["--seed", "-1"], "seed"),
         (["--only", "42"], "Unknown notebook"),
@@ -102,6 +103,15 @@ def test_run_refuses_before_long_work(capsys, tmp_path, sample_dir, arguments, m
     code, _, err = run(capsys, "run", *arguments)
     assert code == 1 and message in err and "Traceback" not in err
     assert not list((tmp_path / "out").glob("*.csv"))
+
+
+def test_run_overwrites_no_results_of_other_data(capsys, tmp_path, sample_dir):
+    other = {"notebook": "01_data_exploration", "data": "tll", "profile": "cpu", "seed": 1}
+    recorded = rows({"system": "hog", "top_2": 0.2, **other})
+    (tmp_path / "results.json").write_text(json.dumps(recorded))
+    arguments = ["--data", sample_dir, "--out", tmp_path, "--only", "01", "--seed", "0,1"]
+    code, _, err = run(capsys, "run", *arguments)
+    assert code == 1 and "data 'tll' in profile cpu" in err and "--out" in err
 
 
 def test_run_lists_all_weights_that_are_missing_before_it_starts(capsys, tmp_path, sample_dir):

@@ -162,8 +162,11 @@ def _run(options: argparse.Namespace) -> int:
     paths = plan.find_notebooks([name.strip() for name in only])
     found = plan.check(config, paths)
     from tll_utils import notebooks  # late, for it is loaded while the check is on its way
+    from tll_utils.scoring import leaderboard
 
     dataset = data.load(found.data_dir, seed=config.seed)
+    what: dict[str, Any] = {"data": dataset.name, "profile": config.profile, "seeds": seeds}
+    leaderboard.refuse_overwriting(config.out_dir, [path.stem for path in paths], **what)
     _say(str(_inspected(dataset)))
     for name, reason in found.reasons.items():
         _say(f"{name}: {reason}")
