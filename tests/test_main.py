@@ -11,6 +11,7 @@ import pytest
 import tll_utils
 from tll_utils import __main__ as command_line
 from tll_utils import data
+from tll_utils.data import download
 from tll_utils.scoring import submission
 
 
@@ -44,6 +45,13 @@ def test_check_exits_1_on_what_cannot_be_used(capsys, sample_dir, tmp_path):
     code, out, err = run(capsys, "check", broken)
     assert code == 1 and victim.name in err and not out
     assert run(capsys, "check", tmp_path / "nowhere")[0] == 1
+
+
+def test_get_says_how_to_use_the_release_from_any_folder(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "get_release", lambda folder: [])
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "data", "get", "my release")
+    assert code == 0 and f"--data '{tmp_path / 'my release'}'" in err
 
 
 def test_validate_and_score(capsys, perfect_csv, sample_dir):

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -239,7 +240,7 @@ def _get(options: argparse.Namespace) -> int:
 
     for path in download.get_release(options.dir):
         print(path)
-    _say(f"To use it: TLL_DATA_DIR={options.dir} tll run --profile cpu")
+    _say(f"To use it: tll run --profile cpu --data {shlex.quote(str(options.dir.absolute()))}")
     return 0
 
 
