@@ -165,7 +165,7 @@ def _run(options: argparse.Namespace) -> int:
     from tll_utils import notebooks  # late, for it is loaded while the check is on its way
     from tll_utils.scoring import leaderboard
 
-    dataset = data.load(found.data_dir, seed=config.seed)
+    dataset = data.load(found.data_dir)
     what: dict[str, Any] = {"data": dataset.name, "profile": config.profile, "seeds": seeds}
     leaderboard.refuse_overwriting(config.out_dir, [path.stem for path in paths], **what)
     _say(str(_inspected(dataset)))
