@@ -12,6 +12,7 @@ import pytest
 import tll_utils
 from tll_utils import __main__ as command_line
 from tll_utils import data
+from tll_utils.data import download
 from tll_utils.scoring import submission
 
 
@@ -79,6 +80,13 @@ def test_check_exits_1_on_what_cannot_be_used(capsys, sample_dir, tmp_path):
     assert run(capsys, "check", tmp_path / "nowhere")[0] == 1
 
 
+def test_get_says_how_to_use_the_release_from_any_folder(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "get_release", lambda folder: [])
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "data", "get", "my release")
+    assert code == 0 and f"--data '{tmp_path / 'my release'}'" in err
+
+
 def test_validate_and_score(capsys, perfect_csv, sample_dir):
     code, out, _ = run(capsys, "validate", perfect_csv, "--data", sample_dir)
     assert code == 0 and "12 queries" in out
@@ -123,6 +131,7 @@ def test_leaderboard_lists_results_and_sets_runs_side_by_side(capsys, tmp_path):
         (["--profile", "fast"], "quick, cpu, full"),
         (["--backbones", "resnet51", "--only", "04"], "resnet51"),
         (["--backbones", "efficientnet_lite0", "--only", "07"], "needs at least 2"),
+        (["--backbones", "resnet5", "--only", "07"], "Did you mean 'resnet50'"),
         (["--weights", "nowhere"], "nowhere"),
         (["--seed", "-1"], "seed"),
         (["--only", "42"], "Unknown notebook"),
@@ -135,6 +144,15 @@ def test_run_refuses_before_long_work(capsys, tmp_path, sample_dir, arguments, m
     code, _, err = run(capsys, "run", *arguments)
     assert code == 1 and message in err and "Traceback" not in err
     assert not list((tmp_path / "out").glob("*.csv"))
+
+
+def test_run_overwrites_no_results_of_other_data(capsys, tmp_path, sample_dir):
+    other = {"notebook": "01_data_exploration", "data": "tll", "profile": "cpu", "seed": 1}
+    recorded = rows({"system": "hog", "top_2": 0.2, **other})
+    (tmp_path / "results.json").write_text(json.dumps(recorded))
+    arguments = ["--data", sample_dir, "--out", tmp_path, "--only", "01", "--seed", "0,1"]
+    code, _, err = run(capsys, "run", *arguments)
+    assert code == 1 and "data 'tll' in profile cpu" in err and "--out" in err
 
 
 def test_run_lists_all_weights_that_are_missing_before_it_starts(capsys, tmp_path, sample_dir):

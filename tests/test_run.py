@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from tll_utils import data, ensemble, features, generators, layers, losses, scoring, training
 from tll_utils import run as runs
-from tll_utils.errors import DataError, TllError
+from tll_utils.errors import DataError, SettingsError, TllError
 from tll_utils.features import Views, transforms
 from tll_utils.protocol import Protocol, Scores
 from tll_utils.scoring import leaderboard, submission
@@ -86,6 +86,14 @@ def test_start_refuses_an_output_folder_it_cannot_write(make_settings, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(TllError, match="cannot be written"):
         runs.start("00_test", make_settings(out_dir=tmp_path / "file"))
+
+
+def test_start_does_not_overwrite_another_runs_files(run, make_settings):
+    run.record("a", random_scores(run))
+    path = run.out_dir / leaderboard.FILE_NAME
+    path.write_text(path.read_text().replace('"sample"', '"tll"'))
+    with pytest.raises(SettingsError, match="data 'tll' in profile quick"):
+        runs.start("00_test", make_settings())
 
 
 def test_other_profiles_do_not_take_the_sample_for_real_data(

@@ -1,12 +1,14 @@
 """Settings: defaults, every variable, refusals, and which networks a notebook runs."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tll_utils import settings as settings_module
 from tll_utils.errors import SettingsError
+from tll_utils.features import weights
 from tll_utils.settings import (
     PROFILES,
     Settings,
@@ -103,6 +105,9 @@ def test_cpu_uses_the_mobilenets_when_they_can_be_had_and_says_so_when_not():
     alone = choose_networks("07", cpu, available=lambda name: False)
     assert alone.networks == ("efficientnet_lite0", "efficientnet_lite2")
     assert "without mobilenet_v2 and mobilenet" in alone.reason
+    elsewhere = dataclasses.replace(cpu, weights="/weights")
+    reason = choose_networks("07", elsewhere, available=lambda name: False).reason
+    assert reason.endswith("whose weights are not in /weights.")
     # The lites are on the list of 04 already: none appears twice.
     one = choose_networks("04", cpu, available=lambda name: name == "mobilenet").networks
     assert one == ("efficientnet_lite0", "mobilenet", "efficientnet_lite2")
@@ -112,6 +117,15 @@ def test_cpu_uses_the_mobilenets_when_they_can_be_had_and_says_so_when_not():
         choose_networks("07", random, available=lambda name: False).networks
         == choose_networks("07", cpu).networks
     )
+
+
+def test_cpu_without_the_mobilenets_says_what_fetches_them(monkeypatch):
+    fetched = []
+    monkeypatch.setattr(weights, "find_weights", fetched.append)
+    reason = choose_networks("07", read(PROFILE="cpu"), available=lambda name: False).reason
+    *_, program = shlex.split(reason)
+    exec(program, {})
+    assert fetched == ["mobilenet_v2", "mobilenet"]
 
 
 def test_backbones_of_the_environment_replace_a_notebooks_own():

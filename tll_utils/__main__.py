@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -167,8 +168,11 @@ def _run(options: argparse.Namespace) -> int:
     paths = plan.find_notebooks([name.strip() for name in only])
     found = plan.check(config, paths)
     from tll_utils import notebooks  # late, for it is loaded while the check is on its way
+    from tll_utils.scoring import leaderboard
 
-    dataset = data.load(found.data_dir, seed=config.seed)
+    dataset = data.load(found.data_dir)
+    what: dict[str, Any] = {"data": dataset.name, "profile": config.profile, "seeds": seeds}
+    leaderboard.refuse_overwriting(config.out_dir, [path.stem for path in paths], **what)
     _say(str(_inspected(dataset)))
     for name, reason in found.reasons.items():
         _say(f"{name}: {reason}")
@@ -242,7 +246,7 @@ def _get(options: argparse.Namespace) -> int:
 
     for path in download.get_release(options.dir):
         print(path)
-    _say(f"To use it: TLL_DATA_DIR={options.dir} tll run --profile cpu")
+    _say(f"To use it: tll run --profile cpu --data {shlex.quote(str(options.dir.absolute()))}")
     return 0
 
 

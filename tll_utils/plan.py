@@ -69,13 +69,12 @@ def check(settings: Settings, notebooks: Sequence[Path]) -> Plan:
 
     Raises:
         SettingsError: If a notebook cannot run with the networks that were asked for.
+        UnknownBackbone: If the registry doesn't hold a network that was asked for.
         DataError: If the data set cannot be used.
         WeightsNotFound: If weights are missing; the message names all files and their places.
     """
     # What needs no Keras is refused at once.
     files.require_writable(settings.out_dir)
-    for path in notebooks:
-        choose_networks(path.stem, settings)
     if settings.data_dir:
         data.find(settings.data_dir)
     context = multiprocessing.get_context("spawn")

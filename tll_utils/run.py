@@ -41,6 +41,8 @@ class Run:
         self.profile, self.seed, self.out_dir = settings.profile, settings.seed, settings.out_dir
         # Decided before the protocol looks at its images: a bad folder must not cost a wait.
         files.require_writable(self.out_dir)
+        what: dict[str, Any] = {"data": dataset.name, "profile": self.profile, "seeds": [self.seed]}
+        leaderboard.refuse_overwriting(self.out_dir, [notebook], **what)
         groups = data.near_duplicate_groups(dataset.left_paths, dataset.right_paths)
         num_folds = SMOKE_FOLDS if settings.smoke else NUM_FOLDS[self.profile]
         self.protocol = Protocol.draw(
@@ -123,8 +125,7 @@ class Run:
 
     def training_dir(self, system: str, fold: int) -> Path:
         """Folder in which the training of one fold keeps its state; see `training.fit`."""
-        name = f"{self.dataset.name}_{self.profile}_seed{self.seed}"
-        return self.out_dir / "training" / name / f"{system}_fold{fold}"
+        return self._folder("training") / f"{system}_fold{fold}"
 
     # Evaluation -----------------------------------------------------------------------------------
 
@@ -364,7 +365,7 @@ def start(notebook: str, settings: Settings | None = None) -> Run:
         settings: Defaults to those of the environment.
 
     Raises:
-        SettingsError, DataError: If a setting or the data set cannot be used.
+        SettingsError, DataError: If a setting, the data set or the output folder cannot be used.
     """
     settings = settings or Settings.from_environment()
     if keras.backend.backend() == "tensorflow":
@@ -393,7 +394,6 @@ def data_dir_of(settings: Settings) -> Path:
 
 def _choose_networks(notebook: str, options: Settings) -> Choice:
     available = functools.partial(features.weights.available, weights=options.weights)
-    choice = choose_networks(notebook, options, available=available)
-    for name in choice.needed:
+    for name in options.backbones:  # a misspelled one is no sign that there are too few
         features.backbones.get(name)
-    return choice
+    return choose_networks(notebook, options, available=available)

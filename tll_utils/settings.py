@@ -210,9 +210,14 @@ def _own_networks(
     ]
     names = tuple(dict.fromkeys(STAND_INS[n] if n in missing else n for n in own))
     reason = f"{', '.join(names)}: the networks of profile {settings.profile}"
-    if missing:
-        reason += f", without {' and '.join(missing)}, whose weights are not on this machine"
-    return names, reason + "."
+    if not missing:
+        return names, f"{reason}."
+    reason += f", without {' and '.join(missing)}, whose weights are not "
+    if settings.weights != "imagenet":
+        return names, f"{reason}in {settings.weights}."
+    calls = "".join(f"; f('{name}')" for name in missing)
+    fetch = f'python -c "from tll_utils.features.weights import find_weights as f{calls}"'
+    return names, f"{reason}on this machine. To fetch them: {fetch}"
 
 
 def _absolute(path: str) -> Path:

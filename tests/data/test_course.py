@@ -67,7 +67,7 @@ def test_load_ignores_what_is_no_image(course):
             "train.csv",
             "a03,b03",
             "a03,b03,b04",
-            "Complete the row or remove it. Received: 3 fields",
+            "Correct the header or the row, or remove it. Received: 3 fields",
         ),
         ("train.csv", "a03,b03", ",b03", "row 5: '' cannot be an image id"),
         ("train.csv", "a03,b03", "../a03,b03", "row 5: '../a03' cannot"),
@@ -91,6 +91,9 @@ def test_load_ignores_what_is_no_image(course):
         ("test_truth.csv", "q5,nan0", "q5,nan4", "row 2: 'nan4' is not among the candidates"),
         ("test_truth.csv", "q5,nan0", "q9,nan0", "row 2: 'q9' is not a query"),
         ("test_truth.csv", "q5,nan0\n", "", "no row for 'q5'"),
+        ("test_truth.csv", "q5,nan0\n", "", "lists, 1 row missing"),
+        ("train.csv", "a03,b03", "zzz,b03", "(1 such row)"),
+        ("train.csv", "left,right", "left;right", "Separate the fields by ',', not by ';'"),
     ],
 )
 def test_load_names_file_and_row_of_what_is_wrong(course, file, old, new, told):

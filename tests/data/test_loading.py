@@ -1,6 +1,7 @@
 """Finding a data set on the machine."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,24 @@ def test_find_takes_a_folder_around_one_data_set_only(course, release):
         data.find(course.parent)
     shutil.rmtree(release)
     assert data.find(course.parent) == course
+
+
+def test_find_takes_a_sample_only_where_there_is_nothing_else(course, tmp_path):
+    place = tmp_path / "place"
+    drawn = [Path(shutil.copytree(course, place / name)) for name in ("drawn", "sample")]
+    for folder in drawn:
+        (folder / "sample.json").write_text("{}")
+    assert data.find(None, search_dirs=[place]) in drawn
+    course.rename(place / "tll")
+    assert data.find(None, search_dirs=[place]) == data.find(place) == place / "tll"
+    (place / "deeper").mkdir()
+    (place / "tll").rename(place / "deeper" / "tll")
+    assert data.find(None, search_dirs=[place]) == place / "deeper" / "tll"
+
+
+def test_find_does_not_choose_among_data_sets(course, release):
+    with pytest.raises(DataError, match=r"2 data sets in this folder: course, release\. Name"):
+        data.find(None, search_dirs=[course.parent])
 
 
 def test_find_does_not_take_the_train_folder_for_a_release(course):

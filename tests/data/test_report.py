@@ -20,6 +20,7 @@ def test_inspect_counts_what_is_there(course, picture, with_bars):
     near = {tuple(path.stem for path in group) for group in report.near_duplicates}
     assert near == {("a05", "q0"), ("a01", "b07")}
     assert "50×61: 58" in str(report)
+    assert "1 group of 2 images" in str(report) and "2 groups of 4 images" in str(report)
 
 
 def test_inspect_names_all_unreadable_images(course):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tll_utils.errors import WeightsDamaged, WeightsNotFound
-from tll_utils.features import backbones, weights
+from tll_utils.features import backbones, registry, weights
 from tll_utils.features.zoo import efficientnet_lite
 
 
@@ -35,6 +35,13 @@ def test_missing_weights_say_which_file_goes_where(offline):
         weights.resolve_weights("resnet50")
     assert "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5" in str(error.value)
     assert str(offline) in str(error.value)
+
+
+def test_every_missing_weight_has_a_source(offline):
+    for name, entry in registry.REGISTRY.items():
+        if not entry.package:
+            with pytest.raises(WeightsNotFound, match=r"https://|REPORTS\.md|from_preset"):
+                weights.find_weights(name)
 
 
 def test_random_weights_are_used_only_if_asked_for(offline):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import tll_utils
-from tll_utils.errors import TllError
+from tll_utils.errors import SettingsError, TllError
 from tll_utils.scoring import leaderboard
 
 
@@ -42,6 +42,27 @@ def test_rows_of_other_data_and_profiles_stay_apart(tmp_path, change):
     leaderboard.write(tmp_path, [row("a"), row("b", **change)])
     found = leaderboard.of_run(tmp_path, data="tll", profile="cpu")
     assert [r["system"] for r in found] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "refused"),
+    [
+        ({}, False),  # the same run again
+        ({"data": "sample", "profile": "quick"}, False),
+        ({"profile": "full"}, True),
+        ({"data": "release"}, True),
+        ({"data": "release", "seed": 2}, False),  # its files are called otherwise
+        ({"data": "release", "notebook": "02"}, False),
+    ],
+)
+def test_only_another_run_on_the_sample_may_be_overwritten(tmp_path, recorded, refused):
+    leaderboard.write(tmp_path, [row("a", **recorded)])
+    this_run = {"data": "tll", "profile": "cpu", "seeds": (0, 1)}
+    if refused:
+        with pytest.raises(SettingsError, match=r"holds results on data '.*TLL_OUT_DIR"):
+            leaderboard.refuse_overwriting(tmp_path, ["01", "04"], **this_run)
+    else:
+        leaderboard.refuse_overwriting(tmp_path, ["01", "04"], **this_run)
 
 
 def test_leaderboard_puts_the_best_first_with_its_interval():

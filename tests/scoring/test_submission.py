@@ -48,7 +48,7 @@ def test_write_names_a_folder_it_cannot_use(tmp_path):
         ("left,c0,c1\naaa,1,2\n", "expected 2 rows; the first one missing is 'aab'.*1 rows"),
         (GOOD + "aac,1,2\n", "row 4: one row too many; expected 2"),
         ("left,c0,c1\naab,1,2\naaa,1,2\n", "row 2: expected 'aaa'.*out of its place"),
-        ("left,c0,c1\nzzz,1,2\naab,1,2\n", "row 2: expected 'aaa'.*not a query"),
+        ("left,c0,c1\nzzz,1,2\naab,1,2\n", "row 2: expected 'aaa'.*not a query.*the data set"),
         ("left,c0,c1\naaa,1\naab,1,2\n", r"row 2 \(aaa\): expected 3 fields.*2 fields"),
         ("left,c0,c1\naaa,1,nan\naab,1,2\n", r"row 2 \(aaa\), c1: expected a finite.*'nan'"),
         ("left,c0,c1\naaa,1,inf\naab,1,2\n", "finite number. Received: 'inf'"),

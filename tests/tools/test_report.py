@@ -1,15 +1,18 @@
 """The page of a run: right ranks, whole, and no name in it can become markup."""
 
+import argparse
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from tll_utils import __main__ as command_line
+from tll_utils import data
 from tll_utils.errors import TllError
-from tll_utils.tools import report
+from tll_utils.tools import commands, report
 
 
 def content_of(page):
@@ -73,7 +76,7 @@ def test_report_of_other_data_or_damaged_scores_is_refused(out_dir, dataset):
     other = dataclasses.replace(dataset, candidate_index=dataset.candidate_index[::-1])
     with pytest.raises(TllError, match="--data"):
         report.write(out_dir, other)
-    with pytest.raises(TllError, match="tll run"):
+    with pytest.raises(TllError, match="here are on: sample.*--data.*tll run"):
         report.write(out_dir, dataclasses.replace(dataset, name="tll"))
     path = out_dir / "scores" / "sample_quick_seed0" / "half.npz"
     path.write_bytes(path.read_bytes()[:100])
@@ -86,6 +89,31 @@ def test_scores_that_hold_objects_are_not_unpickled(out_dir, dataset):
     np.savez(path, candidate_index=np.array([{"a": 1}], dtype=object))
     with pytest.raises(TllError, match=r"half\.npz"):
         report.write(out_dir, dataset)
+
+
+def test_report_command_finds_the_sample_of_the_latest_run_beside_other_data(
+    out_dir, dataset, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv("TLL_DATA_DIR", raising=False)
+    monkeypatch.setattr(commands, "project_dir", lambda: tmp_path)
+    monkeypatch.setattr(data, "find", lambda folder: folder or pytest.fail("looks for other data"))
+    shutil.copytree(dataset.root, tmp_path / "data" / "sample")
+    assert command_line.main(["report", str(out_dir)]) == 0
+    assert command_line.main(["report", str(tmp_path)]) == 1
+    assert "no results here" in capsys.readouterr().err
+
+
+def test_the_seed_of_training_draws_no_other_queries(out_dir, dataset, tmp_path, monkeypatch):
+    """The original release draws its queries: `start` does so with one seed for all runs."""
+    monkeypatch.setenv("TLL_SEED", "1")
+    monkeypatch.setenv("TLL_CACHE_DIR", str(tmp_path / "cache"))
+    for side, paths in (("left", dataset.left_paths), ("right", dataset.right_paths)):
+        (tmp_path / "release" / side).mkdir(parents=True)
+        for number, path in enumerate(paths):
+            shutil.copy(path, tmp_path / "release" / side / f"{number}.jpg")
+    options = argparse.Namespace(out=out_dir, data=tmp_path / "release")
+    _, found = commands._run_of(options)
+    assert found.candidates.equals(data.load(tmp_path / "release", seed=0).candidates)
 
 
 def test_report_command(out_dir, dataset, capsys):

@@ -18,7 +18,7 @@ import pandas as pd
 
 from tll_utils.data.dataset import EXPECTED, MIN_PAIRS, SIDES, Dataset, index_gallery
 from tll_utils.data.sample import MARKER
-from tll_utils.data.tables import Table, read_table
+from tll_utils.data.tables import Table, counted, read_table
 from tll_utils.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -88,8 +88,8 @@ def read_truth(path: Path | str, candidates: pd.DataFrame) -> np.ndarray:
     missing = [query for query in options if query not in places]
     if missing:
         raise DataError(
-            f"{path}: no row for {missing[0]!r} and {len(missing) - 1} other queries of the "
-            f"candidate lists. {advice}"
+            f"{path}: no row for {missing[0]!r}; expected one for each query of the candidate "
+            f"lists, {counted(len(missing), 'row')} missing. {advice}"
         )
     return np.array([places[query] for query in options], dtype=int)
 
@@ -158,7 +158,7 @@ def _paths_of(table: Table, column: str, files: dict[str, Path], folder: Path) -
     if missing:
         raise DataError(
             f"{table.path}, row {table.lines[missing[0]]}: {column} is {ids[missing[0]]!r}, but "
-            f"there is no {ids[missing[0]]}.jpg in {folder} ({len(missing)} such rows). "
+            f"there is no {ids[missing[0]]}.jpg in {folder} ({counted(len(missing), 'such row')}). "
             "Add the files or remove the rows."
         )
     return tuple(files[name] for name in ids)

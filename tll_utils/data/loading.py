@@ -8,6 +8,7 @@ from pathlib import Path
 from tll_utils.data.course import load_course
 from tll_utils.data.dataset import EXPECTED, Dataset
 from tll_utils.data.release import load_release
+from tll_utils.data.sample import MARKER
 from tll_utils.errors import DataError
 
 SEARCH_DIRS = (
@@ -27,25 +28,21 @@ def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SE
             told otherwise.
 
     Raises:
-        DataError: If there is no data set, or `data_dir` holds several.
+        DataError: If there is no data set, or several. Drawn samples count where there is nothing
+            else.
     """
     if data_dir is None:
         for place in search_dirs:
             if found := _data_sets(place):
-                return found[0]
+                return found[0] if _is_sample(found[0]) else _only(found, place)
         looked = " or ".join(str(place) for place in search_dirs)
         raise DataError(f"No data set in {looked}. Set TLL_DATA_DIR to its folder. {EXPECTED}")
     if not Path(data_dir).is_dir():
-        raise DataError(f"{data_dir}: no such folder. Set TLL_DATA_DIR (or --data) to the data.")
+        raise DataError(f"{data_dir}: no such folder. Name that of the data set.")
     found = _data_sets(Path(data_dir))
     if not found:
         raise DataError(f"{data_dir}: no data set in this folder. {EXPECTED}")
-    if len(found) > 1:
-        raise DataError(
-            f"{data_dir}: {len(found)} data sets in this folder, {found[0].name} and "
-            f"{found[1].name} among them. Name the one to use."
-        )
-    return found[0]
+    return _only(found, Path(data_dir))
 
 
 def load(data_dir: Path | str, *, seed: int = 0) -> Dataset:
@@ -65,15 +62,34 @@ def load(data_dir: Path | str, *, seed: int = 0) -> Dataset:
 def _data_sets(place: Path) -> list[Path]:
     """Returns `place` if it is a data set, else those in it, else those one level deeper.
 
-    Kaggle mounts `/kaggle/input/<name>` or `/kaggle/input/competitions/<name>`.
+    Kaggle mounts `/kaggle/input/<name>` or `/kaggle/input/competitions/<name>`. Drawn samples are
+    returned if there are no others.
     """
     if _layout(place):
         return [place]
+    samples: list[Path] = []
     for pattern in ("*", "*/*"):
         inside = [f for f in place.glob(pattern) if not f.name.startswith(".")]  # no drafts
-        if found := sorted(folder for folder in inside if _layout(folder)):
-            return found
-    return []
+        # In a sample lie train and test, which look like releases.
+        found = sorted(f for f in inside if f.parent not in samples and _layout(f))
+        if real := [folder for folder in found if not _is_sample(folder)]:
+            return real
+        samples += found
+    return samples
+
+
+def _is_sample(folder: Path) -> bool:
+    return (folder / MARKER).is_file()
+
+
+def _only(found: list[Path], place: Path) -> Path:
+    if len(found) > 1:
+        names = ", ".join(str(folder.relative_to(place)) for folder in found)
+        raise DataError(
+            f"{place}: {len(found)} data sets in this folder: {names}. Name the one to use, with "
+            "--data or TLL_DATA_DIR."
+        )
+    return found[0]
 
 
 def _layout(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ from tll_utils.data.duplicates import (
     near_duplicates,
     number_groups,
 )
+from tll_utils.data.tables import counted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Report:
             ("exact duplicates", self.exact_duplicates),
             ("near-duplicates", self.near_duplicates),
         ):
-            lines += [f"  {what:22}{len(groups)} groups of {sum(map(len, groups))} images"]
+            found = counted(len(groups), "group"), counted(sum(map(len, groups)), "image")
+            lines += [f"  {what:22}{' of '.join(found)}"]
         lines += [f"  {'unreadable':22}{len(self.unreadable)}"]
         lines += [f"    {problem}" for problem in self.problems]
         return "\n".join(lines)

@@ -92,9 +92,10 @@ def read_table(
         )
     for line, row in numbered[1:]:
         if len(row) != len(header):
+            cure = "Complete the row" if len(row) < len(header) else "Correct the header or the row"
             raise error(
                 f"{path}, row {line} ({_cut(row[0])}): expected {len(header)} fields, {header[0]} "
-                f"to {header[-1]}. Complete the row or remove it. Received: {len(row)} fields"
+                f"to {header[-1]}. {cure}, or remove it. Received: {len(row)} fields"
             )
     return Table(
         path=path,
@@ -108,6 +109,11 @@ def read_table(
 def candidate_columns(m: int) -> list[str]:
     """The header of candidate lists and of submissions: `left,c0,…`, at least two candidates."""
     return ["left"] + [f"c{place}" for place in range(max(m, 2))]
+
+
+def counted(number: int, what: str) -> str:
+    """`"1 row"`, `"2 rows"`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def require_id(name: str, where: str, *, error: type[TllError] = DataError) -> None:
@@ -125,6 +131,8 @@ def _difference(columns: Sequence[str] | None, header: list[str]) -> str:
     lacking = [name for name in expected if name not in header]
     if not header:
         return ""
+    if len(header) == 1 and (found := re.search("[;\t]", header[0])):
+        return f"Separate the fields by ',', not by {found[0]!r}. "
     if lacking:
         return f"Missing: {','.join(lacking)}. "
     place = next(i for i, name in enumerate(header) if expected[i : i + 1] != [name])

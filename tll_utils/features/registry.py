@@ -47,6 +47,7 @@ class Backbone:
         files: Further names under which the weights are looked for.
         installed: Returns the weight file that an installed package holds, or `None`.
         package: Name of that package on the index.
+        source: A sentence: where weights come from that are neither offered nor on the index.
         preprocess_by_file: Another preprocessing for weight files whose name contains the text.
     """
 
@@ -64,6 +65,7 @@ class Backbone:
     files: tuple[str, ...] = ()
     installed: Callable[[], Path | None] | None = None
     package: str = ""
+    source: str = ""
     preprocess_by_file: tuple[tuple[str, Callable[[Any], Any]], ...] = ()
 
     def __post_init__(self) -> None:
@@ -216,6 +218,7 @@ def _hub(name: str, preset: str, kind: str, patch: int, width: int = 768) -> Bac
         embedding="embedding",
         files=(f"{preset}/{hub.WEIGHTS}",),
         installed=functools.partial(hub.downloaded, preset),
+        source=f"keras_hub.models.Backbone.from_preset({preset!r}) downloads them.",
     )
 
 
@@ -291,6 +294,7 @@ REGISTRY: dict[str, Backbone] = {
             preprocess.imagenet_statistics,
             ("conv1_relu", *(f"stack{i}_block1_out" for i in range(4))),
             frozen_until="stack2_block1_out",
+            source="notebooks/REPORTS.md says how to make the file from KerasHub's.",
         ),
         Backbone(
             "alexnet",
@@ -300,6 +304,7 @@ REGISTRY: dict[str, Backbone] = {
             frozen_until="relu4",
             size=(227, 227),
             min_size=67,
+            source="notebooks/REPORTS.md says what the file must hold.",
         ),
         Backbone(
             "inception_resnet_v1",
@@ -313,6 +318,8 @@ REGISTRY: dict[str, Backbone] = {
             stages=inception_resnet_v1.TAPS,
             embedding="embedding",
             files=inception_resnet_v1.RELEASES,
+            source="https://github.com/serengil/deepface_models/releases offers "
+            "facenet_weights.h5; notebooks/REPORTS.md says more.",
             preprocess_by_file=tuple((part, preprocess.facenet_fixed) for part in _FACENET_2018),
         ),
         _hub("clip_vit_b32", "clip_vit_base_patch32", "CLIP", 32),

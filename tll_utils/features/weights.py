@@ -130,8 +130,8 @@ def _not_found(backbone: registry.Backbone, weights: str | Path) -> str:
     source = f" (from {DOWNLOADS}/{backbone.download})" if backbone.download else ""
     return (
         f"The weights of {backbone.name} are not in {_folder(weights)}{tried}. Put "
-        f"{files}{source} there, or name a folder that holds it in TLL_WEIGHTS."
-    )
+        f"{files}{source} there, or name a folder that holds it in TLL_WEIGHTS. {backbone.source}"
+    ).rstrip()
 
 
 @functools.lru_cache(maxsize=64)

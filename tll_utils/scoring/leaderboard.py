@@ -14,7 +14,7 @@ import pandas as pd
 
 import tll_utils
 from tll_utils import files
-from tll_utils.errors import TllError
+from tll_utils.errors import SettingsError, TllError
 
 FILE_NAME = "results.json"
 KEY = ("system", "backbone", "data", "profile", "seed")  # what a row is the result of
@@ -69,6 +69,30 @@ def of_run(
         for row in read(out_dir)
         if (row["data"], row["profile"]) == (data, profile) and seed in (None, row["seed"])
     ]
+
+
+def refuse_overwriting(
+    out_dir: Path, notebooks: Sequence[str], *, data: str, profile: str, seeds: Sequence[int]
+) -> None:
+    """Refuses a folder in which notebooks would overwrite CSVs and models of another run.
+
+    These are called after system and seed alone. The sample's may be overwritten by any run.
+
+    Raises:
+        SettingsError: If rows of these notebooks and seeds have other data or profile.
+    """
+    others = {
+        f"data {row['data']!r} in profile {row['profile']}"
+        for row in read(out_dir)
+        if (row["notebook"] in notebooks and row["seed"] in seeds and row["data"] != "sample")
+        and (row["data"], row["profile"]) != (data, profile)
+    }
+    if others:
+        raise SettingsError(
+            f"{out_dir} holds results on {' and '.join(sorted(others))}. This run, on data "
+            f"{data!r} in profile {profile}, would overwrite their CSVs and models. Choose another "
+            "folder with --out or TLL_OUT_DIR, or move that one away."
+        )
 
 
 def leaderboard(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

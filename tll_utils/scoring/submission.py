@@ -69,10 +69,12 @@ def read(path: Path, candidates: pd.DataFrame) -> np.ndarray:
             )
         where, (found, *row) = f"{path}, row {table.lines[place]}", table.rows[place]
         if found != query:
-            known = "a query out of its place" if found in set(queries) else "not a query"
+            known, advice = "a query out of its place", ""
+            if found not in set(queries):
+                known, advice = "not a query", ". Is this the data set the submission was made on?"
             raise SubmissionError(
                 f"{where}: expected {query!r}, as in test_candidates.csv. "
-                f"Received: {found!r} ({known})"
+                f"Received: {found!r} ({known}){advice}"
             )
         scores[place] = [
             _number(text, f"{where} ({query}), {column}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tll_utils import files
 from tll_utils.errors import TllError
-from tll_utils.settings import Settings
+from tll_utils.settings import Settings, project_dir
 
 if TYPE_CHECKING:
     from tll_utils import data
@@ -152,10 +152,14 @@ def _index_path(options: argparse.Namespace) -> Path:
 def _run_of(options: argparse.Namespace) -> tuple[Path, data.Dataset]:
     """The output folder and the data set of a run."""
     from tll_utils import data
+    from tll_utils.tools import report
 
     settings = Settings.from_environment()
-    folder = data.find(options.data or settings.data_dir)
-    return options.out or settings.out_dir, data.load(folder, seed=settings.seed)
+    out_dir = options.out or settings.out_dir
+    folder = options.data or settings.data_dir
+    if folder is None and report.latest(out_dir)["data"] == "sample":
+        folder = project_dir() / "data" / "sample"  # where `quick` drew it
+    return out_dir, data.load(data.find(folder))
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -81,7 +81,8 @@ def collect(
         TllError: As `write`.
     """
     if profile is None or seed is None:
-        profile, seed = _latest(out_dir, dataset.name)
+        row = latest(out_dir, dataset.name)
+        profile, seed = row["profile"], row["seed"]
     rows = leaderboard.of_run(out_dir, data=dataset.name, profile=profile, seed=seed)
     rows = sorted(rows, key=lambda row: -row["top_2"])
     folder = out_dir / "scores" / f"{dataset.name}_{profile}_seed{seed}"
@@ -111,6 +112,30 @@ def collect(
         "game": np.random.default_rng(seed).permutation(shown).tolist(),
         "people": {},
     }
+
+
+def latest(out_dir: Path, name: str | None = None) -> dict[str, Any]:
+    """A row of the latest run: on the data set of this name, or on any.
+
+    Raises:
+        TllError: If there is none; says on which data there are results.
+    """
+    folders = {
+        out_dir / "scores" / f"{row['data']}_{row['profile']}_seed{row['seed']}": row
+        for row in leaderboard.read(out_dir)
+    }
+    there = {folder: row for folder, row in folders.items() if folder.is_dir()}
+    wanted = [folder for folder, row in there.items() if name in (None, row["data"])]
+    if not wanted:
+        known = ", ".join(sorted({row["data"] for row in there.values()}))
+        advice = (
+            f"Results here are on: {known}. Name that data with --data, or run" if known else "Run"
+        )
+        raise TllError(
+            f"{out_dir}: no results{f' on {name!r}' if name else ''} here. {advice} the notebooks "
+            "first: tll run"
+        )
+    return there[max(wanted, key=lambda folder: folder.stat().st_mtime)]
 
 
 def read_scores(
@@ -147,18 +172,6 @@ def read_scores(
             "--data, or run the notebooks first: tll run"
         )
     return candidates, found
-
-
-def _latest(out_dir: Path, name: str) -> tuple[str, int]:
-    rows = [row for row in leaderboard.read(out_dir) if row["data"] == name]
-    folders = {
-        out_dir / "scores" / f"{name}_{row['profile']}_seed{row['seed']}": row for row in rows
-    }
-    there = [folder for folder in folders if folder.is_dir()]
-    if not there:
-        raise TllError(f"{out_dir}: no results on {name!r} here. Run the notebooks first: tll run")
-    row = folders[max(there, key=lambda folder: folder.stat().st_mtime)]
-    return row["profile"], row["seed"]
 
 
 def _what(dataset: data.Dataset) -> str:
