@@ -37,6 +37,10 @@ HELPER = "def helper(x):\n    return x {} 1\ndef f(x):\n    return {}"
         ),
         tuple(make("def f(x): return x + A", A=np.arange(n)) for n in (2, 3)),
         tuple(make("def f(x): return x + A", A=np.full((1, 2), n)[:, ::-1]) for n in (2, 3)),
+        tuple(
+            make("def f(x): return x + A", A=np.array([f"2001-01-0{n}"], "datetime64[D]"))
+            for n in (2, 3)
+        ),
         (functools.partial(max, 1), functools.partial(max, 2)),
         (functools.partial(max, key=1), functools.partial(max, key=2)),
     ],

@@ -172,7 +172,11 @@ def two_starts(a, b):
 def transfer(a, b):
     results = {"similarity_net_hard": a, "similarity_net_random": b, "head": a}
     results |= {"fine_tuned_net": b, "fine_tuned_net_no_background": a}
-    return {"results": results, "STUDIED": "net", "COMPARED": ["head"], "mark": b, "below": []}
+    names = {"STUDIED": "net", "COMPARED": ["head"], "mark": b, "below": []}
+    tables = {"learned": "net: hard − random negatives"}
+    tables |= {"uncovered": "fine_tuned: without − with background"}
+    names |= {name: Run().compare({label: (a, b)}) for name, label in tables.items()}
+    return {"results": results, **names}
 
 
 def depths(a, b):
@@ -187,8 +191,11 @@ def depths(a, b):
 
 def two_backbones(a, b):
     results = {"both": a, "mean": b, "single_x": b, "single_y": POOR}
+    compared = Run().compare(
+        {"concat − x": (a, b), "concat − y": (a, POOR), "concat − average": (a, b)}
+    )
     return {"results": results, "first": results, "A": "x", "B": "y", "CONCAT": "both",
-            "AVERAGE": "mean"}  # fmt: skip
+            "AVERAGE": "mean", "compared": compared}  # fmt: skip
 
 
 def steps(a, b):
@@ -252,7 +259,7 @@ def game(a, b):
     return {**names, "found": paired(a, b), "numbers": range(NUM_PAIRS)}
 
 
-SURE = "def is_sure"
+SURE = "def verdict(table, label)"
 GAINS = {1: "a gain", -1: "a loss", 0: "cannot tell"}
 # Notebook, cells, hand-made results, and what is said when a wins, b wins, or neither.
 CASES = [
@@ -261,7 +268,7 @@ CASES = [
     ("02", [SURE, 'names = ("bce_n1"', "best_of_three"], best_loss,
      {1: "best of the three losses is hinge", -1: "best of the three losses is bce_n1"}),
     ("02", [SURE, "verdict(negatives,"], negatives, GAINS),
-    ("02", [SURE, "changes = run.compare", "is_sure(changes, label)"], changes,
+    ("02", [SURE, "changes = run.compare", "scoring.is_sure(changes, label)"], changes,
      {1: "RGB − gray: .*a gain", -1: "RGB − gray: .*a loss", 0: "none of the three is a finding"}),
     ("02", [SURE, "better = run.compare", "verdict(better, label)"], softmax,
      {sign: "softmax − contrastive: .{6}, .*" + words for sign, words in GAINS.items()}),
@@ -411,3 +418,18 @@ def test_opponents_see_one_query_at_a_time_and_are_chosen_on_queries_that_are_no
     for snippet in ("unplayed = order", "strongest = "):
         exec(cell_with("09", snippet), world)
     assert world["strongest"] == ["steady", "lucky"]
+
+
+@pytest.mark.parametrize("number, cells, names, tables, said", [
+    ("05", ["verdict = ", "{cut_verdict}"], transfer, ("learned", "uncovered"),
+     "make no clear difference .* is not clearly felt"),
+    ("07", ["join_verdict"], two_backbones, ("compared",),
+     "not clearly apart from .* makes no clear difference"),
+])  # fmt: skip
+def test_a_difference_that_the_correction_does_not_leave_is_no_finding(
+    number, cells, names, tables, said
+):
+    found = names(GOOD, POOR)
+    for name in tables:
+        found[name] = found[name].assign(**{"p (Holm)": "0.0500"})
+    assert re.search(said, sentence(number, cells, found), re.DOTALL)

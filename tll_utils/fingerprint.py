@@ -73,7 +73,7 @@ def _value(value: Any, seen: set[int]) -> str:
     if isinstance(value, _CONSTANTS):
         return repr(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        checksum = zlib.crc32(np.ascontiguousarray(value).data)
+        checksum = zlib.crc32(value.tobytes())
         return f"{value.dtype} {value.shape} {checksum:08x}"
     if isinstance(value, tuple):
         return "".join(f"{_value(part, seen)}," for part in value)

@@ -100,17 +100,18 @@ def fit(
         directory: Folder of this one training. `None` keeps nothing on disk.
         validation: Further examples; `val_loss` and the model's metrics on them are logged.
         monitor: The figure that chooses the best epoch; a `loss` is to fall, anything else to
-            rise. Defaults to `val_loss` if there is a validation part, else the last epoch is
-            kept.
+            rise. Defaults to `val_loss` if there is `validation`, else the last epoch is kept.
         patience: Int, epochs without a better figure before the end; `None` = never stop early.
         callbacks: Further Keras callbacks. What they add to the logs can be monitored; one with
             `get_state()` and `set_state(state)`, dicts of arrays, goes on with its state.
 
     Returns:
-        The figures of each epoch, a list per name. The model carries the weights of the best.
+        By name, the figure of each epoch or nan. The model carries the weights of the best.
 
     Raises:
         TrainingError: If a loss is not finite, or the replicas cannot share a batch.
+        ValueError: If `epochs` or `patience` is below 1, `patience` has nothing to watch, or the
+            optimizer averages weights (`use_ema`) and `monitor` judges others.
     """
     if epochs < 1:
         raise ValueError(f"`epochs` must be at least 1. Received: epochs={epochs}")

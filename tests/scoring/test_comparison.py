@@ -74,6 +74,13 @@ def test_comparison_table_corrects_for_the_number_of_rows():
     assert scoring.comparison_table({}).empty
 
 
+@pytest.mark.parametrize(("wins", "sure"), [(5, False), (6, True), (30, True)])
+def test_a_row_is_sure_below_five_percent(wins, sure):
+    hits = np.ones(wins, bool)  # against none: p = 2 / 2ⁿ, that is .0625, .03125 and 2e-9
+    table = scoring.comparison_table({"a": scoring.paired_comparison(hits, ~hits)})
+    assert scoring.is_sure(table, "a") is sure
+
+
 def whole_set(rng, *, n, m=10):
     """A test set with as many rights as queries: lists, and scores that favor the match."""
     candidates = np.array(

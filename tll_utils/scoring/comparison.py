@@ -149,6 +149,12 @@ def comparison_table(comparisons: Mapping[str, Comparison]) -> pd.DataFrame:
     )
 
 
+def is_sure(table: pd.DataFrame, label: str) -> bool:
+    """Whether a row of `comparison_table` is a finding: its corrected p-value lies below .05."""
+    p = table.loc[label, "p (Holm)"]
+    return p.startswith("<") or float(p) < 0.05
+
+
 def whole_set_interval(
     scores: np.ndarray,
     candidates: np.ndarray,
