@@ -63,6 +63,17 @@ def test_every_notebook_stands_in_the_readme():
         assert f"notebooks/{path.name}" in README
 
 
+def test_minutes_of_a_notebook_are_the_same_in_the_readme_and_in_its_introduction():
+    table = dict(re.findall(r"\(notebooks/(\w+\.ipynb)\) \|[^|]+\| (\d+) \|", README))
+    said = {}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        introduction = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        if minutes := re.search(r"`cpu` about (\d+)", " ".join("".join(introduction).split())):
+            said[path.name] = minutes[1]
+    assert len(said) == len(table) - 1  # the last is a game
+    assert said == {name: table[name] for name in said}
+
+
 def test_commands_parse():
     commands = re.findall(r"^(?:\S*/)?python -m tll_utils ([^\n#`]+)", README, re.M)
     assert commands
