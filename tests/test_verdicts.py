@@ -194,8 +194,9 @@ def two_backbones(a, b):
     compared = Run().compare(
         {"concat − x": (a, b), "concat − y": (a, POOR), "concat − average": (a, b)}
     )
+    started = {"before": 0.3, "by_training": Run().compare({"concat − its start": (a, b)})}
     return {"results": results, "first": results, "A": "x", "B": "y", "CONCAT": "both",
-            "AVERAGE": "mean", "compared": compared}  # fmt: skip
+            "AVERAGE": "mean", "compared": compared, **started}  # fmt: skip
 
 
 def steps(a, b):
@@ -302,6 +303,7 @@ CASES = [
     ("06", ["def verdict(", "best = max(alone", "softmax_word, softmax_gain"], depths,
      {1: "batch is worse than triplets", -1: "batch improves on triplets",
       0: "batch is not clearly apart"}),
+    ("07", ["training_word"], two_backbones, GAINS),
     ("07", ["join_verdict"], two_backbones,
      {1: "are better than the better .* joined matters", -1: "are worse than the better",
       0: "not clearly apart from .* makes no clear difference"}),
