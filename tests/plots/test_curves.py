@@ -1,9 +1,6 @@
 """Figures over epochs, sizes and distances."""
 
-import math
-
 import numpy as np
-import pytest
 
 from tll_utils import plots
 
@@ -23,14 +20,6 @@ def test_training_curves_count_epochs_from_one_and_dash_training():
     )
 
 
-def test_training_curves_of_two_epochs_are_dots_with_numbers():
-    (ax,) = plots.training_curves(
-        {"run": {"loss": [3, 2]}}, ylabel="loss", title="Short"
-    ).figure.axes
-    assert ax.lines[0].get_linestyle() == "None"
-    assert {"3.00", "2.00"} <= {text.get_text() for text in ax.texts}
-
-
 def test_training_curves_with_panels_keep_each_unit_on_its_own_axis():
     runs = {"small": {"loss": [1, 0.5, 0]}, "large": {"loss": [300, 200, 100]}}
     units = {"small": "nats", "large": "squared distance"}
@@ -38,19 +27,6 @@ def test_training_curves_with_panels_keep_each_unit_on_its_own_axis():
     assert [left.get_ylabel(), right.get_ylabel()] == ["nats", "squared distance"]
     assert [left.get_title(loc="left"), right.get_title(loc="left")] == ["small", "large"]
     assert left.get_ylim()[1] < 2 < 300 < right.get_ylim()[1]
-
-
-def test_training_curves_of_log_n_put_guessing_at_one():
-    loss = [math.log(32), math.log(32) / 2, 0.1]
-    words = {"ylabel": "loss", "title": "Softmax"}
-    (ax,) = plots.training_curves({"run": {"loss": loss}}, **words, num_choices=32).figure.axes
-    np.testing.assert_allclose(curves(ax)[0].get_ydata()[:2], [1, 0.5])
-    assert ax.get_ylabel() == "loss / log n"
-    both = {"loss": loss, "val_loss": [math.log(8)] * 3}
-    (ax,) = plots.training_curves({"run": both}, **words, num_choices=(32, 8)).figure.axes
-    np.testing.assert_allclose(curves(ax)[1].get_ydata(), 1)
-    with pytest.raises(ValueError, match="num_choices must be at least 2. Received: 1"):
-        plots.training_curves({"run": {"loss": loss}}, **words, num_choices=1)
 
 
 def test_curves_that_meet_differ_in_width_and_marker():

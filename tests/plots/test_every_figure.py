@@ -54,9 +54,6 @@ EXAMPLES = {
         dict.fromkeys(NAMES[::3], HISTORY), ylabel="squared distance, with a penalty", panels=True,
         title="Two runs",
     ),
-    "training_curves, of log n": lambda: plots.training_curves(
-        {"softmax": HISTORY}, ylabel="loss", num_choices=128, title="128 choices"
-    ),
     "loss_and_metric_curves": lambda: plots.loss_and_metric_curves(
         dict.fromkeys(NAMES[::3], HISTORY), title="Two runs"
     ),

@@ -1,6 +1,5 @@
 """Figures over a running quantity: epochs, sizes, distances. No curve hides another."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ def training_curves(
     ylabel: str | Mapping[str, str],
     title: str,
     panels: bool = False,
-    num_choices: int | tuple[int, int] | None = None,
 ) -> Picture:
     """Draws the loss by epoch, from 1: training dashed, validation solid, a marker per run.
 
@@ -32,21 +30,16 @@ def training_curves(
         title: What to see.
         panels: Whether each run gets a panel and axis of its own, as losses in different units
             must.
-        num_choices: For softmax losses how many they choose from, n, or a pair of n for training
-            and n for validation. Losses are then divided by log n, the loss of a guess, so that
-            1 = guessing.
     """
-    histories = {name: _relative(history, num_choices) for name, history in histories.items()}
-    names, guessing = list(histories), num_choices is not None
+    names = list(histories)
     groups = [[name] for name in names] if panels else [names]
     figure, grid = _panel_grid(len(groups))
     for ax, group in zip(grid.flat, groups, strict=False):
         unit = ylabel[group[0]] if isinstance(ylabel, Mapping) else ylabel
-        unit += " / log n" if guessing else ""
         ax.set_ylabel(style.wrap(unit, 3.0 if panels else 3.6, 13))
         ax.set_title(group[0] if panels else "")
-        _losses(ax, {name: histories[name] for name in group}, guessing=guessing)
-    _run_legend(figure, [] if panels else names, histories, guessing=guessing)
+        _losses(ax, {name: histories[name] for name in group})
+    _run_legend(figure, [] if panels else names, histories)
     words = [_fall(name, history) for name, history in histories.items()]
     return finish(figure, title, f"Loss by epoch: {style.listing(words)}.")
 
@@ -123,39 +116,30 @@ def lines(
     return finish(figure, title, f"{ylabel.capitalize()} by {xlabel}: {style.listing(words)}.")
 
 
-def _losses(ax: Axes, histories: Mapping[str, History], *, guessing: bool = False) -> None:
+def _losses(ax: Axes, histories: Mapping[str, History]) -> None:
     """Training and validation loss of some runs on one axis."""
     for index, history in enumerate(histories.values()):
         look = style.series(index, len(histories))
         for key, line in (("loss", "--"), ("val_loss", "-")):
             if key in history:
                 _epochs(ax, history[key], look, line)
-    if guessing:
-        ax.axhline(1, color=style.CHANCE_COLOR, linestyle=":")
     values = [v for h in histories.values() for key in ("loss", "val_loss") for v in h.get(key, ())]
     style.epoch_axis(ax, max(len(history["loss"]) for history in histories.values()))
-    style.from_zero(ax, np.array([*values, 1.0] if guessing else values))
+    style.from_zero(ax, np.array(values))
 
 
 def _epochs(ax: Axes, values: Sequence[float], look: style.Series, line: str) -> None:
-    """One curve; of one or two epochs only dots with their numbers, for they make no curve."""
-    epochs = range(1, len(values) + 1)
-    validation = line == "-"
     ax.plot(
-        epochs,
+        range(1, len(values) + 1),
         values,
-        linestyle=line if len(values) > 2 else "None",
+        linestyle=line,
         color=look.color,
         marker=look.marker,
         markersize=look.markersize,
-        markerfacecolor=look.color if validation else "white",
+        markerfacecolor=look.color if line == "-" else "white",
         markevery=max(len(values) // 10, 1),
         linewidth=look.linewidth,
     )
-    if len(values) <= 2:
-        for epoch, value in zip(epochs, values, strict=True):
-            ax.annotate(style.number(value), (epoch, value), xytext=(10, 0), va="center",
-                        textcoords="offset points", fontsize=style.SMALL)  # fmt: skip
 
 
 def _panel_grid(count: int, **options: Any) -> tuple[Figure, np.ndarray]:
@@ -172,7 +156,6 @@ def _run_legend(
     names: Sequence[str],
     histories: Mapping[str, History],
     *,
-    guessing: bool = False,
     kept: bool = False,
 ) -> None:
     """Runs by color and marker; what is dashed and what is solid is said once."""
@@ -191,23 +174,7 @@ def _run_legend(
     if kept:
         handles.append(Line2D([], [], color="black", marker="o", linestyle="", markersize=14))
         labels.append("epoch kept")
-    if guessing:
-        handles.append(Line2D([], [], color=style.CHANCE_COLOR, linestyle=":"))
-        labels.append("guessing")
     style.legend_below(figure, handles, labels)
-
-
-def _relative(history: History, choices: int | tuple[int, int] | None) -> dict[str, list[float]]:
-    """The losses of a history, as shares of log n where n is given."""
-    sizes = choices if isinstance(choices, tuple) else (choices, choices)
-    for size in sizes:
-        if size is not None and size < 2:
-            raise ValueError(f"num_choices must be at least 2. Received: {size}")
-    return {
-        key: [float(value) / (math.log(size) if size else 1.0) for value in history[key]]
-        for key, size in zip(("loss", "val_loss"), sizes, strict=True)
-        if key in history
-    }
 
 
 def _fall(name: str, history: History) -> str:

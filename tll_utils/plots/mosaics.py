@@ -122,7 +122,8 @@ def candidate_rows(
     words = []
     for row, query in enumerate(queries):
         match = int(true_places[row])
-        order = _by_score(scores[row], match)
+        is_match = np.arange(len(scores[row])) == match  # it comes after those it ties with
+        order = np.lexsort((is_match, -np.asarray(scores[row]))).tolist()
         first = figure.add_subplot(grid[row, 0])
         show(first, query, title=style.wrap(labels[row], side))
         frame(first, style.BLACK)
@@ -210,12 +211,6 @@ def _apart(scores: Sequence[float]) -> list[str]:
         if len(set(texts)) == len(set(np.round(scores, 6).tolist())):
             break
     return texts
-
-
-def _by_score(scores: np.ndarray, match: int) -> list[int]:
-    """Places from the best score down; the match comes after those it ties with."""
-    scores = np.asarray(scores)
-    return np.lexsort((np.arange(len(scores)) == match, -scores)).tolist()
 
 
 def _aspect(images: Sequence[np.ndarray]) -> float:
