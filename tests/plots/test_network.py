@@ -7,7 +7,7 @@ from tll_utils import plots
 
 
 def texts(picture):
-    return [text.get_text().strip() for text in picture.axes[0].texts]
+    return [text.get_text().strip() for text in picture.figure.axes[0].texts]
 
 
 def encoder():
@@ -73,5 +73,5 @@ def test_network_refuses_a_model_without_a_graph():
 def test_network_type_is_large_and_stays_in_its_box():
     picture = plots.network(siamese(encoder()))
     assert picture.data
-    drawn = [text for text in picture.axes[0].texts if text.get_text()]
+    drawn = [text for text in picture.figure.axes[0].texts if text.get_text()]
     assert min(text.get_fontsize() for text in drawn) >= 12

@@ -33,7 +33,6 @@ def test_wrap_breaks_at_blanks_and_underscores_only():
 def test_series_are_told_apart_without_color():
     looks = [style.series(index, 8) for index in range(8)]
     assert len({look.color for look in looks}) == len({look.marker for look in looks}) == 8
-    assert len({look.hatch for look in looks}) == 8
     widths = [look.linewidth for look in looks]
     assert widths == sorted(widths, reverse=True)
 
@@ -55,11 +54,3 @@ def test_epoch_axis_counts_from_one_in_whole_numbers(num_epochs):
     ticks = ax.get_xticks()
     assert ticks[0] == 1 and len(ticks) <= 9
     assert all(tick == int(tick) for tick in ticks)
-
-
-def test_rows_of_takes_mappings_and_data_frames():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame([[1, 2], [3, 4]], index=["a", "b"])
-    for table in (frame, {"a": [1, 2], "b": [3, 4]}):
-        (first, numbers), (second, _) = style.rows_of(table)
-        assert (first, second, numbers.tolist()) == ("a", "b", [1.0, 2.0])

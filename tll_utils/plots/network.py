@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyBboxPatch
 
 from tll_utils.plots import style
 from tll_utils.plots.picture import Picture, finish
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 _LINE = 0.235  # inches a line of small type takes
 _GAP = 0.36  # inches between boxes, which an arrow crosses
-_MAX_INNER = 6  # lines of a nested network that are written out
 
 Call = tuple[str, int]  # a layer's name, and which of its uses this is
 
@@ -50,8 +51,8 @@ class Layout(NamedTuple):
 def network(model: keras.Model, *, title: str | None = None) -> Picture:
     """Draws a functional or sequential model: a box per use of a layer, from top to bottom.
 
-    Uses of one layer have the same hatching and are joined by a dotted line: they share their
-    weights. A box with a shadow runs once for each image of its input. Gray boxes are frozen.
+    Uses of one layer are joined by a dotted line: they share their weights. A box with a shadow
+    runs once for each image of its input. Gray boxes are frozen.
 
     Args:
         model: Keras model whose layers are known before it runs, up to about 20.
@@ -67,14 +68,10 @@ def network(model: keras.Model, *, title: str | None = None) -> Picture:
     ax = figure.subplots()
     ax.set(xlim=(0, layout.width), ylim=(0, layout.height), aspect="equal")
     ax.axis("off")
-    far = 0
     for call, box in boxes.items():
-        hatch = style.HATCHES[1 + shared.index(box.layer) % 7] if box.shared else ""
-        _draw(ax, box, layout, call, hatch)
+        _draw(ax, box, layout, call)
         for source in box.inputs:
-            is_far = layout.levels[call] - layout.levels[source] > 1
-            far += is_far
-            _connect(ax, layout, source, call, 0.16 * far if is_far else 0)
+            _connect(ax, layout, source, call)
     for name in shared:
         _join(ax, layout, [call for call in boxes if call[0] == name])
     weights = f"{model.count_params():,} weights" if model.built else "not built"
@@ -121,7 +118,8 @@ def _box(
     inner = getattr(layer, "layer", None)
     nested = layer if hasattr(layer, "layers") else inner if hasattr(inner, "layers") else None
     if nested is not None:
-        lines += list(_inner_lines(nested))
+        inside = [layer for layer in nested.layers if type(layer).__name__ != "InputLayer"]
+        lines += [f"   {type(layer).__name__} {_shape(layer)}" for layer in inside]
     elif inner is not None:
         lines.append(f"   {inner.name} · {type(inner).__name__}")
     count = layer.count_params() if layer is not None and layer.built else 0
@@ -136,74 +134,46 @@ def _box(
     return Box(tuple(lines), inputs, name, shared, getattr(inner, "name", ""), frozen)
 
 
-def _inner_lines(nested: Any) -> Iterator[str]:
-    """The layers of a nested network, those in the middle counted if they are many."""
-    layers = [layer for layer in nested.layers if type(layer).__name__ != "InputLayer"]
-    kept = layers
-    if len(layers) > _MAX_INNER:
-        kept = [*layers[: _MAX_INNER - 2], None, layers[-1]]
-    for layer in kept:
-        if layer is None:
-            yield f"   … {len(layers) - _MAX_INNER + 1} more"
-        else:
-            yield f"   {type(layer).__name__} {_shape(layer)}"
-
-
 def _shape(layer: Any) -> str:
     """Output shape without the batch, as `60 × 48 × 3`."""
+    import keras
+
     try:
         output = layer.output
     except (AttributeError, ValueError):  # used in several places, or never called
         return ""
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    outputs = output if isinstance(output, (list, tuple)) else [output]
-    return " and ".join(_lengths(tensor.shape) for tensor in outputs)
+    return " and ".join(_lengths(tensor.shape) for tensor in keras.tree.flatten(output))
 
 
 def _lengths(shape: Sequence[int | None]) -> str:
     return " × ".join("any" if length is None else str(length) for length in shape[1:])
 
 
-def _sources(node: Any) -> Iterator[Call]:
+def _sources(part: Any) -> Iterator[Call]:
     """The uses of layers whose outputs a use takes, wherever in its arguments they are."""
-    if isinstance(node, Mapping):
-        history = node.get("config", {}).get("keras_history") if "config" in node else None
-        if history:
-            yield history[0], history[1]
-        else:
-            yield from _each(node.values())
-    elif isinstance(node, (list, tuple)):
-        yield from _each(node)
-
-
-def _each(parts: Iterable[Any]) -> Iterator[Call]:
-    for part in parts:
-        yield from _sources(part)
+    if isinstance(part, Mapping):
+        if "keras_history" in part:
+            name, use, _ = part["keras_history"]
+            yield name, use
+        part = list(part.values())
+    if isinstance(part, (list, tuple)):
+        for inner in part:
+            yield from _sources(inner)
 
 
 def _levels(boxes: Mapping[Call, Box]) -> list[list[Call]]:
     """Uses by the longest way that leads to them, each level in the order of its inputs."""
-    depth: dict[Call, int] = {}
 
-    def of(call: Call) -> int:
-        if call not in depth:
-            depth[call] = 1 + max((of(source) for source in boxes[call].inputs), default=-1)
-        return depth[call]
+    @functools.cache
+    def depth(call: Call) -> int:
+        return 1 + max(map(depth, boxes[call].inputs), default=-1)
 
-    for call in boxes:
-        of(call)
-    levels = [
-        [call for call in boxes if depth[call] == level] for level in range(max(depth.values()) + 1)
-    ]
+    deepest = max(map(depth, boxes))
+    levels = [[call for call in boxes if depth(call) == level] for level in range(deepest + 1)]
     for above, level in itertools.pairwise(levels):
         order = {call: place for place, call in enumerate(above)}
-        level.sort(key=lambda call: _middle([order[s] for s in boxes[call].inputs if s in order]))
+        level.sort(key=lambda c: np.mean([order[s] for s in boxes[c].inputs if s in order] or [0]))
     return levels
-
-
-def _middle(values: list[int]) -> float:
-    return sum(values) / len(values) if values else 0.0
 
 
 def _layout(boxes: Mapping[Call, Box]) -> Layout:
@@ -229,7 +199,7 @@ def _layout(boxes: Mapping[Call, Box]) -> Layout:
     return Layout(places, heights, texts, depth, width, total, box_width)
 
 
-def _draw(ax: Axes, box: Box, layout: Layout, call: Call, hatch: str) -> None:
+def _draw(ax: Axes, box: Box, layout: Layout, call: Call) -> None:
     """A box with its lines; with two shadows where it runs for each of several images."""
     width, height = layout.box_width, layout.heights[call]
     x, y = layout.places[call][0] - width / 2, layout.places[call][1] - height / 2
@@ -239,30 +209,24 @@ def _draw(ax: Axes, box: Box, layout: Layout, call: Call, hatch: str) -> None:
         ax.add_patch(FancyBboxPatch((x + shift, y - shift), width, height, linewidth=2,
                                     boxstyle="round,pad=0,rounding_size=0.08", facecolor=face,
                                     edgecolor=edge, zorder=2))  # fmt: skip
-    if hatch:
-        ax.add_patch(Rectangle((x, y), 0.2, height, facecolor="white", edgecolor=edge,
-                               hatch=hatch, zorder=3))  # fmt: skip
     top = y + height - 0.09
     for place, line in enumerate(layout.texts[call].split("\n")):
-        ax.text(x + (0.28 if hatch else 0.12), top - (place + 0.5) * _LINE, line, va="center",
+        ax.text(x + 0.12, top - (place + 0.5) * _LINE, line, va="center",
                 fontsize=style.SMALL, fontweight="normal" if place else "bold",
                 zorder=4)  # fmt: skip
 
 
-def _connect(ax: Axes, layout: Layout, source: Call, call: Call, detour: float) -> None:
-    """An arrow from box to box; with a detour, on the left of the boxes between."""
+def _connect(ax: Axes, layout: Layout, source: Call, call: Call) -> None:
+    """An arrow from box to box; past the boxes between two, in a bow on their right."""
     (x, y), (to_x, to_y) = layout.places[source], layout.places[call]
-    if detour:
-        half = layout.box_width / 2
-        left = min(x, to_x) - half - detour
-        ax.plot([x - half, left, left], [y, y, to_y], color="black", linewidth=2)
-        start, end = (left, to_y), (to_x - half, to_y)
-    else:
-        start = (x, y - layout.heights[source] / 2)
-        end = (to_x, to_y + layout.heights[call] / 2)
+    half, bow = layout.box_width / 2, "arc3,rad=-0.3"
+    start, end = (x + half, y - layout.heights[source] / 2), (to_x + half, to_y)
+    if layout.levels[call] - layout.levels[source] == 1:
+        start, end = (x, y - layout.heights[source] / 2), (to_x, to_y + layout.heights[call] / 2)
+        bow = "arc3"
     ax.annotate("", end, start, zorder=3,
                 arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": "black", "shrinkA": 0,
-                            "shrinkB": 0})  # fmt: skip
+                            "shrinkB": 0, "connectionstyle": bow})  # fmt: skip
 
 
 def _join(ax: Axes, layout: Layout, calls: list[Call]) -> None:

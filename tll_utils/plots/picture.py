@@ -32,11 +32,6 @@ class Picture:
         self.figure, self.description, self.photo = figure, description, photo
 
     @property
-    def axes(self) -> list:
-        """The axes of the figure, in the order in which they were drawn."""
-        return self.figure.axes
-
-    @property
     def mime_type(self) -> str:
         """`image/jpeg` or `image/png`."""
         return "image/jpeg" if self.photo else "image/png"

@@ -1,7 +1,7 @@
 """What every figure has in common: colors, type, legends, numbers by kind, marks on axes.
 
-Colors are those of Okabe and Ito, told apart by color-blind eyes too; each goes with a marker and
-a hatching, so that no figure needs color to be read.
+Colors are those of Okabe and Ito, told apart by color-blind eyes too; each goes with a marker,
+and areas that overlap with a hatching, so that no figure needs color to be read.
 
 Reference:
     Okabe and Ito, 2008, Color Universal Design, https://jfly.uni-koeln.de/color/.
@@ -22,11 +22,8 @@ BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#000000", "#F0E442"
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-HATCHES = ("", "//", "..", "xx", "\\\\", "--", "++", "oo")
+HATCHES = ("//", "..", "xx", "\\\\")
 MATCH_COLOR, OTHER_COLOR, CHANCE_COLOR = GREEN, "#BBBBBB", "#444444"
-
-# A row of numbers per name: a mapping, or a data frame, which pandas need not be here for.
-Table = Any
 
 WIDTH = 9.5  # inches: 912 CSS pixels, which a notebook shows without shrinking the type
 SMALL = 12  # points, the least that the last row of a lecture hall can read
@@ -57,11 +54,10 @@ styled = mpl.rc_context(STYLE)
 
 
 class Series(NamedTuple):
-    """How one of several series is drawn: told apart by color, marker and hatching."""
+    """How one of several series is drawn: told apart by color and marker."""
 
     color: str
     marker: str
-    hatch: str
     linewidth: float
     markersize: float
 
@@ -75,7 +71,6 @@ def series(index: int, curves: int = 1) -> Series:
     return Series(
         COLORS[place],
         MARKERS[place],
-        HATCHES[place],
         linewidth=min(2.4 + 2.0 * below, 8.0),
         markersize=min(7.0 + 4.0 * below, 17.0),
     )
@@ -108,12 +103,6 @@ def listing(items: Iterable[str]) -> str:
     return "; ".join(items)
 
 
-def rows_of(table: Table) -> list[tuple[str, np.ndarray]]:
-    """Named rows of numbers of a mapping or a data frame."""
-    named = table.iterrows() if hasattr(table, "iterrows") else table.items()
-    return [(str(name), np.asarray(values, float)) for name, values in named]
-
-
 # Text
 
 
@@ -125,25 +114,14 @@ def wrap(text: str, inches: float, points: float = SMALL) -> str:
     return "\n".join(filled).replace("_ ", "_")
 
 
-def wrap_rows(names: Sequence[str], inches: float = 2.6) -> list[str]:
-    """Labels of horizontal bars, in lines of at most `inches`."""
+def wrap_rows(names: Iterable[object], inches: float = 2.6) -> list[str]:
+    """Labels of rows, in lines of at most `inches`."""
     return [wrap(str(name), inches) for name in names]
 
 
 def row_height(labels: Sequence[str], least: float) -> float:
     """Inches of a row that its label, of one or several lines, has room in."""
     return max(least, 0.08 + 0.2 * max(label.count("\n") + 1 for label in labels))
-
-
-def column_labels(ax: Axes, names: Sequence[str], inches: float) -> None:
-    """Labels columns, each `inches` wide: wrapped where words fit, else slanted."""
-    names = [str(name) for name in names]
-    wrapped = [wrap(name, inches) for name in names]
-    longest = max(len(line) for name in wrapped for line in name.split("\n"))
-    if longest * 0.6 * SMALL / 72 <= inches:
-        ax.set_xticks(range(len(names)), wrapped)
-    else:
-        ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
 
 
 # Axes
