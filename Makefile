@@ -29,6 +29,8 @@ test: export TF_NUM_INTRAOP_THREADS = 1
 test: export OMP_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1
+# Else each of dozens of processes would compile the package anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed lint
 	rm -rf build/test  # else what an earlier version trained would be found and tested
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(NBVAL) tests notebooks

@@ -44,7 +44,8 @@ def pipeline(job):
 
     The tensors, too, go through it as many batches at a time as suits it.
     """
-    embedder = embedding.Embedder(fronts.Tap(BACKBONE, job["weights"], SIZE, False, KEY, 0), [KEY])
+    tap = fronts.Tap(BACKBONE, job["weights"], SIZE, False, KEY, 0)
+    embedder = embedding.Embedder(tap, [KEY], engine=job.get("engine", "auto"))
     paths, size = job["paths"], embedder.batch_size
     batches = list(images.stream(paths[: 16 * size], size=SIZE, batch_size=size))
     batches = [batches[i % len(batches)] for i in range(len(paths) // size)]

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 NUM_NEGATIVES, SIZE, BATCH_SIZE = 5, (128, 128), 64
-TIMED_BATCHES, TURN_DEGREES = 30, 18
+TURN_DEGREES = 18
 
 
 def draw_files(directory: Path, num_pairs: int) -> None:
@@ -36,15 +36,15 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def images_per_second(batches) -> float:
+def images_per_second(batches, count: int) -> float:
     """Of the batches after the first, which also pays for starting up."""
     next(batches)
     start = time.perf_counter()
-    seen = sum(np.prod(batch.shape[:2]) for batch in itertools.islice(batches, TIMED_BATCHES))
+    seen = sum(np.prod(batch.shape[:2]) for batch in itertools.islice(batches, count))
     return float(seen / (time.perf_counter() - start))
 
 
-def usual_way(left: list[Path], right: list[Path]) -> dict[str, float]:
+def usual_way(left: list[Path], right: list[Path], count: int) -> dict[str, float]:
     from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
     before = megabytes()
@@ -59,10 +59,10 @@ def usual_way(left: list[Path], right: list[Path]) -> dict[str, float]:
     options = {"rotation_range": TURN_DEGREES, "horizontal_flip": True, "vertical_flip": True}
     flows = [ImageDataGenerator(**options).flow(side, batch_size=BATCH_SIZE) for side in pairs]
     batches = (np.stack([next(flow) for flow in flows], axis=1) for _ in iter(int, 1))
-    return {"speed": images_per_second(batches), "peak": megabytes() - before}
+    return {"speed": images_per_second(batches, count), "peak": megabytes() - before}
 
 
-def our_way(left: list[Path], right: list[Path]) -> dict[str, float]:
+def our_way(left: list[Path], right: list[Path], count: int) -> dict[str, float]:
     from tll_utils import generators, images
 
     before = megabytes()
@@ -76,23 +76,23 @@ def our_way(left: list[Path], right: list[Path]) -> dict[str, float]:
         augment=images.augmenter(rotation=TURN_DEGREES / 360),
     )
     batches = (pairs[index][0] for index in range(pairs.num_batches))
-    return {"speed": images_per_second(batches), "peak": megabytes() - before}
+    return {"speed": images_per_second(batches, count), "peak": megabytes() - before}
 
 
 WAYS = {"usual": usual_way, "ours": our_way}
 
 
-def measure(way: str, directory: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--way", way, directory]
+def measure(way: str, directory: str, count: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--batches", str(count), "--way", way, directory]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return json.loads(done.stdout)
 
 
-def main(num_pairs: int, num_rounds: int) -> None:
+def main(num_pairs: int, num_rounds: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         draw_files(Path(directory), num_pairs)
         # Turn and turn about, so that whatever else the machine does falls on both.
-        runs = [{way: measure(way, directory) for way in WAYS} for _ in range(num_rounds)]
+        runs = [{way: measure(way, directory, count) for way in WAYS} for _ in range(num_rounds)]
     speed = {way: max(run[way]["speed"] for run in runs) for way in WAYS}
     peak = {way: min(run[way]["peak"] for run in runs) for way in WAYS}
     for way in WAYS:
@@ -105,11 +105,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--batches", type=int, default=30, help="that are timed")
     parser.add_argument("--way", nargs=2, metavar=("WAY", "FOLDER"), help="one of the two, alone")
     options = parser.parse_args()
     if options.way is None:
-        main(options.pairs, options.rounds)
+        main(options.pairs, options.rounds, options.batches)
     else:
         way, folder = options.way
         files = [sorted(Path(folder).glob(f"{side}*.jpg")) for side in ("left", "right")]
-        print(json.dumps(WAYS[way](*files)))
+        print(json.dumps(WAYS[way](*files, options.batches)))

@@ -11,14 +11,13 @@ from tll_utils.settings import Settings
 
 # What takes longest starts first: whoever starts late ends alone. Files of few tests would be last.
 _FIRST = (
-    "test_benchmarks.py",
     "test_several_workers.py",
     "test_examples.py",
     "04_pretrained_features.ipynb",
     "05_transfer_learning.ipynb",
     "07_dual_backbone.ipynb",
-    "test_fronts.py",
     "02_siamese_baselines.ipynb",
+    "test_benchmarks.py",
     "test_backbones.py",
     "03_convolutional_autoencoder.ipynb",
     "01_data_exploration.ipynb",
@@ -27,6 +26,7 @@ _FIRST = (
     "test_embedding.py",
     "test_running.py",
     "test_training.py",
+    "test_fronts.py",
     "test_embedder.py",
     "test_kill.py",
     "test_starve.py",

@@ -1,9 +1,7 @@
-"""A front, saved and loaded elsewhere, gives from pixels what the store holds."""
+"""A front, saved and loaded, gives from pixels what the store holds."""
 
 import dataclasses
 import itertools
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import keras
@@ -33,10 +31,12 @@ def dataset(sample_dir):
 @pytest.fixture
 def embed(dataset, tmp_path):
     def call(backbone, key, **options):
-        options = {"weights": "random", "size": SIZE, "progress": False, **options}
+        # To make OpenVINO's network takes longer than a few images.
+        options = {"weights": "random", "size": SIZE, "engine": "keras", **options}
         return features.embed_dataset(
-            dataset, backbone, keys=[key], also=(), store_dir=tmp_path / "store", **options
-        )[key]
+            dataset, backbone, keys=[key], also=(), store_dir=tmp_path / "store", progress=False,
+            **options,
+        )[key]  # fmt: skip
 
     return call
 
@@ -92,7 +92,9 @@ def test_front_gives_what_is_stored_whatever_the_preprocessing(
 def test_front_gives_what_is_stored_of_a_network_with_its_own_ways(
     embed, dataset, tmp_path, backbone, key, size
 ):
-    view = embed(backbone, key, size=size)
+    # A layer of our own is the one that OpenVINO might not know.
+    engine = "auto" if backbone == "alexnet" else "keras"
+    view = embed(backbone, key, size=size, engine=engine)
     assert_close(from_pixels(rebuilt(view, tmp_path), dataset), view.query)
 
 
@@ -123,19 +125,13 @@ def test_front_of_pixels_gives_the_same_bytes(dataset, tmp_path, gray):
     assert (difference > 0).mean() < 1e-3
 
 
-def test_a_saved_front_loads_in_another_process_in_safe_mode(dataset, tmp_path):
+def test_a_saved_front_loads_in_safe_mode(dataset, tmp_path):
     gray = features.pixels(dataset, size=(16, 12), gray=True, progress=False)
     flat = gray.then(keras.Sequential([keras.layers.Flatten()]))
     view = flat.then(transforms.closed_form(flat.left, flat.right))
     fronts.build(view.front).save(tmp_path / "front.keras")
-    np.save(tmp_path / "image.npy", images.decode(dataset.query_paths[0])[None])
-    code = (
-        "import sys, numpy as np, keras, tll_utils\n"
-        "model = keras.saving.load_model(sys.argv[1] + '/front.keras', safe_mode=True)\n"
-        "np.save(sys.argv[1] + '/found.npy', model(np.load(sys.argv[1] + '/image.npy')))"
-    )
-    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
-    assert_close(np.load(tmp_path / "found.npy"), view.query[:1])
+    model = keras.saving.load_model(tmp_path / "front.keras", safe_mode=True)
+    assert_close(from_pixels(model, dataset), view.query)
 
 
 def test_fronts_share_a_network_for_reading(embed, monkeypatch):

@@ -43,7 +43,7 @@ def test_embed_of_a_frozen_network_is_what_the_features_are(sample_dir, tmp_path
     key = f"{taps[-1]}/avg"
     wanted = tll.features.embed(
         paths, "efficientnet_lite0", weights="random", keys=[key], store_dir=tmp_path,
-        progress=False,
+        engine="keras", progress=False,
     )[key]  # fmt: skip
     np.testing.assert_allclose(found, tll.scoring.unit_norm(wanted), atol=1e-4)
 
