@@ -48,6 +48,16 @@ def test_openvino_gives_the_features_of_keras(engine, tolerance):
         np.testing.assert_allclose(ours[key], expected, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "convnext_tiny"])
+def test_openvino_knows_the_layers_of_other_families(name):
+    pytest.importorskip("openvino")
+    key = f"{features.backbones.get(name).taps[0]}/avg"
+    tap = fronts.Tap(name, "random", (32, 32), False, "")
+    pixels = IMAGES[:2, :32, :32]
+    ours, theirs = (Embedder(tap, [key], engine=e)(pixels)[key] for e in ("openvino", "keras"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
+
+
 def test_a_cached_network_is_not_built_again(tmp_path):
     pytest.importorskip("openvino")
     cache = engines.cache_path(tmp_path, KEYS)
