@@ -13,25 +13,3 @@ from tll_utils.data.splits import assign_folds, draw_candidates, hold_out
 from tll_utils.data.tables import Table, read_table
 from tll_utils.errors import DataError
 from tll_utils.files import cache_dir
-
-__all__ = [
-    "EXPECTED",
-    "MIN_PAIRS",
-    "SEARCH_DIRS",
-    "SIDES",
-    "DataError",
-    "Dataset",
-    "Report",
-    "Table",
-    "assign_folds",
-    "cache_dir",
-    "draw_candidates",
-    "find",
-    "hold_out",
-    "inspect",
-    "load",
-    "near_duplicate_groups",
-    "read_table",
-    "read_truth",
-    "sample",
-]

@@ -63,37 +63,26 @@ class Scorer:
 class CosineScorer(Scorer):
     """Cosine of the embeddings, in [−1, 1]."""
 
-    def score_embeddings(
-        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
-    ) -> np.ndarray:
-        return cosine_scores(queries, gallery, candidates)
+    score_embeddings = staticmethod(cosine_scores)
 
 
 class DistanceScorer(Scorer):
     """Minus the Euclidean distance of the embeddings."""
 
-    def score_embeddings(
-        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
-    ) -> np.ndarray:
-        return euclidean_scores(queries, gallery, candidates)
+    score_embeddings = staticmethod(euclidean_scores)
 
 
 class NetworkScorer(Scorer):
     """What a network says of two embeddings."""
 
     network: keras.Model
+    pairs_at_once = 4096  # bounds memory
 
     def __init__(
-        self,
-        encoder: keras.layers.Layer | None,
-        network: keras.Model,
-        *,
-        batch_size: int = 256,
-        pairs_at_once: int = 4096,
+        self, encoder: keras.layers.Layer | None, network: keras.Model, *, batch_size: int = 256
     ):
         super().__init__(encoder, batch_size=batch_size)
         self.network = network
-        self.pairs_at_once = pairs_at_once
 
     def score_embeddings(
         self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
@@ -130,11 +119,7 @@ def distance_of(encoder: keras.layers.Layer | None = None, *, batch_size: int = 
 
 
 def similarity_of(
-    encoder: keras.layers.Layer | None,
-    network: keras.Model,
-    *,
-    batch_size: int = 256,
-    pairs_at_once: int = 4096,
+    encoder: keras.layers.Layer | None, network: keras.Model, *, batch_size: int = 256
 ) -> Scorer:
     """Scores candidate lists with a network that takes two embeddings.
 
@@ -146,7 +131,6 @@ def similarity_of(
         network: Model with the inputs `{"left", "right"}`, each `(batch, d)` → `(batch, 1)`,
             higher = more alike.
         batch_size: Images at a time.
-        pairs_at_once: Pairs of embeddings at a time; bounds memory.
 
     Raises:
         ValueError: If the network has other inputs.
@@ -157,7 +141,7 @@ def similarity_of(
             "`network` must be a keras.Model with the inputs {'left': …, 'right': …}. "
             f"Received: {network} with inputs {inputs}"
         )
-    return NetworkScorer(encoder, network, batch_size=batch_size, pairs_at_once=pairs_at_once)
+    return NetworkScorer(encoder, network, batch_size=batch_size)
 
 
 def mean_scores(
