@@ -225,7 +225,7 @@ def _inspected(dataset: data.Dataset) -> data.Report:
     from tll_utils import data
 
     report = data.inspect(dataset)
-    if report.problems:
+    if report.unreadable:
         raise DataError(str(report))
     return report
 
@@ -267,7 +267,7 @@ def _as_json(report: data.Report) -> dict[str, Any]:
         "modes": dict(report.modes),
         "exact_duplicates": [[str(path) for path in group] for group in report.exact_duplicates],
         "near_duplicates": [[str(path) for path in group] for group in report.near_duplicates],
-        "problems": list(report.problems),
+        "problems": list(report.unreadable),
     }
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
@@ -349,15 +348,8 @@ def _source(notebook: Any) -> list[str]:
 
 def _package_fingerprint() -> str:
     sources = sorted(_PACKAGE.rglob("*.py"))
-    versions = [_version(name) for name in ("keras", "tensorflow", "numpy")]
+    versions = [leaderboard.version_of(name) for name in ("keras", "tensorflow", "numpy")]
     return _fingerprint([path.read_text(encoding="utf-8") for path in sources], versions)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _fingerprint(*parts: Any) -> str:
