@@ -51,7 +51,6 @@ _FACE = {
     "Embedder": "tools.embedder:Embedder",
     "Index": "tools.index:Index",
 }
-_SERIALISABLE = ("layers", "losses")
 
 __all__ = ["__version__", "load_model", *_FACE]
 
@@ -87,7 +86,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def _register() -> None:
-    for module in _SERIALISABLE:
+    for module in ("layers", "losses"):
         importlib.import_module(f"{__name__}.{module}")
 
 

@@ -83,12 +83,7 @@ def hardest_of_random(
 
 
 def margin_violating(
-    anchors: np.ndarray,
-    positives: np.ndarray,
-    *,
-    margin: float,
-    groups: np.ndarray,
-    seed: int = 0,
+    anchors: np.ndarray, positives: np.ndarray, *, margin: float, groups: np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Picks, for each left, one of the rights less than `margin` farther away than its match.
 
