@@ -29,9 +29,9 @@ IMPORTS = {
     "machine": {"errors", "generators"},
     "pipeline": {"generators", "machine"},
     "training": {"errors", "files", "fingerprint", "generators", "machine", "pipeline"},
-    "scoring": {"data", "errors", "face", "features", "files"},
-    "plots": {"scoring"},
     "protocol": {"data"},
+    "scoring": {"data", "errors", "face", "features", "files", "protocol"},  # what is blended
+    "plots": {"scoring"},
     "run": {
         "data",
         "errors",

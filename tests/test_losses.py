@@ -18,7 +18,7 @@ SCORES = np.array([[0.2, 0.9, 0.5], [0.2, 0.9, 0.5]], "float32")
 ALL_LOSSES = [
     (losses.ContrastiveLoss(margin=0.4), [1.0, 0.0], [0.3, 0.1]),
     (losses.HingeDistanceLoss(margin=0.4), [1.0, 0.0], [0.3, 0.1]),
-    (losses.TripletLoss(margin=0.4, squared=False), [0.0], TRIPLET),
+    (losses.TripletLoss(margin=0.4), [0.0], TRIPLET),
     (losses.InBatchSoftmaxLoss(temperature=0.4), [0.0, 0.0], PAIRS),
     (losses.CandidateHingeLoss(margin=0.4), [1, 0], SCORES),
     (losses.CandidateSoftmaxLoss(temperature=0.4), [1, 0], SCORES),
@@ -60,23 +60,8 @@ def test_triplet_by_hand():
     assert per_sample(losses.TripletLoss(margin=0.5), [0], TRIPLET) == pytest.approx(2.5)
 
 
-def test_triplet_with_plain_distances_by_hand():
-    loss = losses.TripletLoss(margin=0.5, squared=False)
-    assert per_sample(loss, [0], TRIPLET) == pytest.approx(np.sqrt(2) + 0.5, abs=1e-5)
-
-
 def test_triplet_is_free_beyond_the_margin():
     assert per_sample(losses.TripletLoss(margin=0.5), [0], [[A, A, B]]) == 0.0
-
-
-def test_triplet_slope_is_finite_where_embeddings_coincide():
-    import tensorflow as tf
-
-    embeddings = tf.constant([[A, A, A]])
-    with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        value = losses.triplet(embeddings, margin=0.5, squared=False)
-    assert np.isfinite(tape.gradient(value, embeddings)).all()
 
 
 def test_in_batch_softmax_by_hand():
@@ -98,8 +83,8 @@ def test_in_batch_softmax_of_a_constant_is_log_of_the_batch():
     np.testing.assert_allclose(value, [np.log(5)] * 5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("y_true", [[1, 0], [[1], [0]], [[0, 1, 0], [1, 0, 0]]])
-def test_candidate_hinge_by_hand_for_places_and_one_hot(y_true):
+@pytest.mark.parametrize("y_true", [[1, 0], [[1], [0]]])
+def test_candidate_hinge_by_hand(y_true):
     value = per_sample(losses.CandidateHingeLoss(margin=1.0), y_true, SCORES)
     np.testing.assert_allclose(value, [0.5 - 0.9 + 1, 0.9 - 0.2 + 1], atol=1e-6)
 
@@ -117,8 +102,9 @@ def test_candidate_hinge_does_not_depend_on_the_order_of_candidates(order, place
 @settings(max_examples=25, deadline=None)
 def test_candidate_hinge_of_one_is_kerass_categorical_hinge(scores, place, margin):
     # Keras's asks for a margin of 1; scores and loss in units of the margin are the same thing.
-    one_hot = np.eye(5, dtype="float32")[[place] * len(scores)]
-    found = per_sample(losses.CandidateHingeLoss(margin=margin), one_hot, scores)
+    places = [place] * len(scores)
+    one_hot = np.eye(5, dtype="float32")[places]
+    found = per_sample(losses.CandidateHingeLoss(margin=margin), places, scores)
     oracle = keras.losses.CategoricalHinge(reduction=None)
     # Keras lets the match itself, as 0, take part in the race: scores above 0 outrun it.
     expected = margin * np.asarray(oracle(one_hot, (scores + 1) / margin))
@@ -155,11 +141,10 @@ def test_in_batch_softmax_alone_asks_for_the_whole_batch():
     assert over_batch == {"InBatchSoftmaxLoss"} and losses.InBatchSoftmaxLoss.over_batch is True
 
 
-@pytest.mark.parametrize("y_true", [[0, 1, 2], [[1, 0, 0], [0, 1, 0], [0, 0, 1]]])
-def test_top_k_counts_ranks_and_ties_against(y_true):
+def test_top_k_counts_ranks_and_ties_against():
     scores = np.array([[0.1, 0.9, 0.8], [0.1, 0.7, 0.8], [0.5, 0.5, 0.5]], "float32")
     metric = losses.CandidateTopK(k=2)
-    metric.update_state(np.array(y_true), scores)  # ranks 3, 2 and a three-way tie
+    metric.update_state(np.arange(3), scores)  # ranks 3, 2 and a three-way tie
     assert float(metric.result()) == pytest.approx(1 / 3)
 
 

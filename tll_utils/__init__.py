@@ -9,12 +9,14 @@ model of ours after `import tll_utils`; `tll.load_model(path)` does the same in 
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,6 @@ _FACE = {
     "Embedder": "tools.embedder:Embedder",
     "Index": "tools.index:Index",
 }
-_SERIALISABLE = ("layers", "losses")
 
 __all__ = ["__version__", "load_model", *_FACE]
 
@@ -85,7 +86,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def _register() -> None:
-    for module in _SERIALISABLE:
+    for module in ("layers", "losses"):
         importlib.import_module(f"{__name__}.{module}")
 
 
@@ -104,36 +105,27 @@ class _WhenKerasLoads(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _QuietLoader(spec.loader)
+            load = functools.partial(_load_quietly, spec.loader.exec_module)
+            spec.loader.exec_module = load  # type: ignore[method-assign]
         return spec
 
 
-class _QuietLoader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader):
-        self._loader = loader
+def _load_quietly(load: Callable[[ModuleType], None], module: ModuleType) -> None:
+    from tll_utils import quiet
 
-    def __getattr__(self, name: str) -> Any:  # get_source and others, for tools that ask
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        from tll_utils import quiet
-
-        # What comes with Keras stays. Not searched for garbage while it comes, it is there a sixth
-        # sooner; nor ever again, it lets the collector come by soon enough for models that are done
-        # with: they are cycles, and hold large arrays.
-        watched = gc.isenabled()
-        gc.disable()
-        try:
-            with quiet.silence():
-                self._loader.exec_module(module)
-            _register()
-        finally:
-            gc.freeze()
-            if watched:
-                gc.enable()
+    # What comes with Keras stays. Not searched for garbage while it comes, it is there a sixth
+    # sooner; nor ever again, it lets the collector come by soon enough for models that are done
+    # with: they are cycles, and hold large arrays.
+    watched = gc.isenabled()
+    gc.disable()
+    try:
+        with quiet.silence():
+            load(module)
+        _register()
+    finally:
+        gc.freeze()
+        if watched:
+            gc.enable()
 
 
 if "keras" in sys.modules:

@@ -225,7 +225,7 @@ def _inspected(dataset: data.Dataset) -> data.Report:
     from tll_utils import data
 
     report = data.inspect(dataset)
-    if report.problems:
+    if report.unreadable:
         raise DataError(str(report))
     return report
 
@@ -267,7 +267,7 @@ def _as_json(report: data.Report) -> dict[str, Any]:
         "modes": dict(report.modes),
         "exact_duplicates": [[str(path) for path in group] for group in report.exact_duplicates],
         "near_duplicates": [[str(path) for path in group] for group in report.near_duplicates],
-        "problems": list(report.problems),
+        "problems": list(report.unreadable),
     }
 
 
@@ -303,20 +303,15 @@ def _leaderboard(options: argparse.Namespace) -> int:
     if not rows:
         raise TllError(f"{out_dir}: no results here yet. Run the notebooks first: tll run")
     if options.compare:
-        print(_side_by_side(rows))
+        import pandas as pd
+
+        table = pd.DataFrame(rows).pivot_table(
+            index=["system", "backbone"], columns=["data", "profile", "seed"], values="top_2"
+        )
+        print(table.to_string(na_rep="", float_format="{:.3f}".format))
     else:
         print(leaderboard.leaderboard(rows).to_string())
     return 0
-
-
-def _side_by_side(rows: list[dict[str, Any]]) -> str:
-    """The top-2 of every system, one column per data set, profile and seed."""
-    import pandas as pd
-
-    table = pd.DataFrame(rows).pivot_table(
-        index=["system", "backbone"], columns=["data", "profile", "seed"], values="top_2"
-    )
-    return table.to_string(na_rep="", float_format="{:.3f}".format)
 
 
 if __name__ == "__main__":

@@ -76,11 +76,7 @@ def resolve(engine: str = "auto", *, made: bool = False) -> str:
 
 
 def compile_model(
-    build: Callable[[], keras.Model],
-    keys: Sequence[str],
-    engine: str,
-    *,
-    cache: Path | None = None,
+    build: Callable[[], keras.Model], keys: Sequence[str], engine: str, *, cache: Path | None = None
 ) -> Engine:
     """Makes a model with a dict of outputs fast.
 

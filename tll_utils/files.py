@@ -42,7 +42,7 @@ _ADVICE = {
     errno.EDQUOT: _FULL,
 }
 
-_DRAFT = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-\d+\.draft(\..*)?", re.DOTALL)
+_DRAFT = re.compile(r"\..*\.([0-9a-f]{8})-(\d{1,9})-\d+\.draft(\..*)?", re.DOTALL)
 _DRAFT_SECONDS = 24 * 3600  # after so long, another machine's draft was left by a killed process
 _HASH = re.compile("[0-9a-f]{32}")
 _swept: set[Path] = set()
@@ -215,17 +215,13 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 
 
 def _is_abandoned(draft: Path) -> bool:
+    import psutil  # not above: few folders hold a draft
+
     found = _DRAFT.fullmatch(draft.name)
     if not found:
         return False
-    if os.name == "posix" and draft_path("x").name.startswith(f".x.{found[1]}-"):
-        try:
-            os.kill(int(found[2]), 0)  # asks, sends nothing
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):
-            pass
-        return False
+    if draft_path("x").name.startswith(f".x.{found[1]}-"):
+        return not psutil.pid_exists(int(found[2]))
     with contextlib.suppress(OSError):  # another machine's: only time can tell
         return time.time() - draft.stat().st_mtime > _DRAFT_SECONDS
     return False

@@ -16,9 +16,6 @@ from keras import ops
 
 Tensor = Any  # a tensor of whichever backend Keras runs on, or an array
 
-# Keeps the slope of a square root finite where two embeddings coincide.
-TINY = 1e-12
-
 
 def contrastive(y_true: Tensor, y_pred: Tensor, *, margin: float) -> Tensor:
     """`½ (y d² + (1 − y) max(margin − d, 0)²)` per pair; see `ContrastiveLoss`."""
@@ -35,15 +32,12 @@ def hinge_distance(y_true: Tensor, y_pred: Tensor, *, margin: float) -> Tensor:
     return ops.maximum(margin - sign * distance, 0.0)
 
 
-def triplet(y_pred: Tensor, *, margin: float, squared: bool = True) -> Tensor:
+def triplet(y_pred: Tensor, *, margin: float) -> Tensor:
     """`max(D(a, p) − D(a, n) + margin, 0)` per triplet; see `TripletLoss`."""
     y_pred = ops.cast(y_pred, "float32")
     anchor, positive, negative = y_pred[:, 0], y_pred[:, 1], y_pred[:, 2]
     to_positive = ops.sum(ops.square(anchor - positive), axis=-1)
     to_negative = ops.sum(ops.square(anchor - negative), axis=-1)
-    if not squared:
-        to_positive = ops.sqrt(ops.maximum(to_positive, TINY))
-        to_negative = ops.sqrt(ops.maximum(to_negative, TINY))
     return ops.maximum(to_positive - to_negative + margin, 0.0)
 
 
@@ -179,12 +173,10 @@ class HingeDistanceLoss(_MarginLoss):
 class TripletLoss(_MarginLoss):
     """Pushes each negative at least `margin` farther away than its positive.
 
-    `max(D(a, p) − D(a, n) + margin, 0)` per triplet, D = squared L2 distance as in FaceNet, or
-    the plain distance.
+    `max(D(a, p) − D(a, n) + margin, 0)` per triplet, D = squared L2 distance as in FaceNet.
 
     Args:
         margin: Float > 0, in units of D. Defaults to `0.5`.
-        squared: Bool, whether D is squared. Defaults to `True`.
 
     Call arguments:
         y_true: Ignored; Keras requires it. Shape `(batch,)`.
@@ -207,17 +199,11 @@ class TripletLoss(_MarginLoss):
         2.5
     """
 
-    def __init__(
-        self, *, margin: float = 0.5, squared: bool = True, name: str = "triplet", **kwargs: Any
-    ) -> None:
+    def __init__(self, *, margin: float = 0.5, name: str = "triplet", **kwargs: Any) -> None:
         super().__init__(margin, name, **kwargs)
-        self.squared = bool(squared)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return triplet(y_pred, margin=self.margin, squared=self.squared)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "squared": self.squared}
+        return triplet(y_pred, margin=self.margin)
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -276,8 +262,7 @@ class CandidateHingeLoss(_MarginLoss):
         margin: Float > 0, in units of the scores. Defaults to `1.0`.
 
     Call arguments:
-        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`, or one-hot of
-            shape `(batch, num_candidates)`.
+        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`.
         y_pred: Scores, higher = more alike. Shape `(batch, num_candidates)`.
 
     Returns:
@@ -311,8 +296,7 @@ class CandidateSoftmaxLoss(_TemperatureLoss):
         temperature: Float > 0, in units of the scores. Defaults to `0.05`.
 
     Call arguments:
-        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`, or one-hot of
-            shape `(batch, num_candidates)`.
+        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`.
         y_pred: Scores, higher = more alike. Shape `(batch, num_candidates)`.
 
     Returns:
@@ -347,8 +331,7 @@ class CandidateTopK(keras.metrics.MeanMetricWrapper):
         k: Int >= 1. Defaults to `2`.
 
     Call arguments:
-        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`, or one-hot of
-            shape `(batch, num_candidates)`.
+        y_true: Place of the match, integers of shape `(batch,)` or `(batch, 1)`.
         y_pred: Scores, higher = more alike. Shape `(batch, num_candidates)`.
 
     Raises:
@@ -371,14 +354,10 @@ def _per_pair(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     return is_match, ops.reshape(ops.cast(y_pred, "float32"), (-1,))
 
 
-def _one_hot(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Places `(batch,)` or `(batch, 1)`, or one-hot rows, as one-hot rows like `y_pred`."""
-    y_true = ops.convert_to_tensor(y_true)
-    num_candidates = y_pred.shape[-1]
-    if len(y_true.shape) == 2 and y_true.shape[-1] == num_candidates:
-        return ops.cast(y_true, y_pred.dtype)
-    places = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-    return ops.one_hot(places, num_candidates, dtype=y_pred.dtype)
+def _one_hot(places: Tensor, scores: Tensor) -> Tensor:
+    """Places `(batch,)` or `(batch, 1)` as one-hot rows like `scores`."""
+    places = ops.cast(ops.reshape(places, (-1,)), "int32")
+    return ops.one_hot(places, scores.shape[-1], dtype=scores.dtype)
 
 
 def _of_match(is_match: Tensor, scores: Tensor) -> Tensor:

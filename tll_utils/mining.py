@@ -48,7 +48,6 @@ def hardest_of_random(
     *,
     groups: np.ndarray,
     num_random: int = 200,
-    num_hardest: int = 1,
     seed: int = 0,
 ) -> np.ndarray:
     """Picks, for each left, the most similar of some random rights that are not its match.
@@ -60,14 +59,13 @@ def hardest_of_random(
         positives: Float `(n, d)`, embeddings of their matches, row by row.
         groups: Int `(n,)`; near-duplicates of the match are no negatives.
         num_random: Int, rights drawn per left; more than there are means all of them.
-        num_hardest: Int, how many of them are kept, the hardest first.
         seed: Int.
 
     Returns:
-        Int `(n, num_hardest)`: rows of the hardest rights of each left.
+        Int `(n, 1)`: row of the hardest right of each left.
 
     Raises:
-        ValueError: If some left has fewer rights outside its group than are kept.
+        ValueError: If some left has no right outside its group.
 
     Example:
         >>> lefts = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
@@ -75,26 +73,19 @@ def hardest_of_random(
         [[2], [2], [0]]
     """
     distance = squared_distances(anchors, positives)
-    allowed = _allowed(groups, num_hardest)
+    allowed = _allowed(groups)
     ticket = np.random.default_rng(seed).random(distance.shape)
     ticket[~allowed] = np.inf
     # The `num_random` smallest tickets of a row are its sample without replacement.
-    k = min(max(num_random, num_hardest), ticket.shape[1])
+    k = min(num_random, ticket.shape[1])
     drawn = allowed & (ticket <= np.partition(ticket, k - 1, axis=1)[:, k - 1 : k])
-    order = np.argsort(np.where(drawn, distance, np.inf), axis=1, kind="stable")
-    return order[:, :num_hardest]
+    return np.where(drawn, distance, np.inf).argmin(axis=1)[:, None]
 
 
 def margin_violating(
-    anchors: np.ndarray,
-    positives: np.ndarray,
-    *,
-    margin: float,
-    groups: np.ndarray,
-    num_negatives: int = 1,
-    seed: int = 0,
+    anchors: np.ndarray, positives: np.ndarray, *, margin: float, groups: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """Picks random rights that lie less than `margin` farther away than the match.
+    """Picks, for each left, one of the rights less than `margin` farther away than its match.
 
     A left whose match wins by the margin everywhere would teach a triplet loss nothing; it gets
     its nearest right that is not the match.
@@ -102,10 +93,9 @@ def margin_violating(
     Args:
         anchors, positives, groups, seed: As of `hardest_of_random`; unit norm for triplets.
         margin: Float, in squared L2 distance.
-        num_negatives: Int, rights per left, drawn with replacement.
 
     Returns:
-        Int `(n, num_negatives)`: rows of the rights.
+        Int `(n, 1)`: rows of the rights.
 
     Raises:
         ValueError: If some left has no right outside its group.
@@ -114,15 +104,14 @@ def margin_violating(
         Schroff et al., 2015, FaceNet, section 3.2.
     """
     distance = squared_distances(anchors, positives)
-    allowed = _allowed(groups, 1)
+    allowed = _allowed(groups)
     violating = allowed & (distance < np.diagonal(distance)[:, None] + margin)
     nearest = np.where(allowed, distance, np.inf).argmin(axis=1)
     violating[np.arange(len(nearest)), nearest] |= ~violating.any(axis=1)
     # The r-th violating right of a row is where the row's running count passes r.
     count = violating.cumsum(axis=1)
-    rng = np.random.default_rng(seed)
-    wanted = rng.integers(count[:, -1:], size=(len(count), num_negatives))
-    return np.stack([(count > r[:, None]).argmax(axis=1) for r in wanted.T], axis=1)
+    wanted = np.random.default_rng(seed).integers(count[:, -1:])
+    return (count > wanted).argmax(axis=1)[:, None]
 
 
 def squared_distances(anchors: np.ndarray, positives: np.ndarray) -> np.ndarray:
@@ -132,11 +121,9 @@ def squared_distances(anchors: np.ndarray, positives: np.ndarray) -> np.ndarray:
     return np.maximum(squares - 2 * anchors @ positives.T, 0)
 
 
-def _allowed(groups: np.ndarray, count: int) -> np.ndarray:
+def _allowed(groups: np.ndarray) -> np.ndarray:
     groups = np.asarray(groups)
     allowed = groups[:, None] != groups
-    if allowed.sum(axis=1).min(initial=len(groups)) < count:
-        raise ValueError(
-            f"Every left needs {count} rights outside its own group; the pool is too small."
-        )
+    if not allowed.any(axis=1).all():
+        raise ValueError("Every left needs a right outside its own group; the pool is too small.")
     return allowed

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
 import shutil
 import signal
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,6 @@ from tll_utils import files
 from tll_utils.errors import NotebookError
 from tll_utils.scoring import leaderboard
 
-_PACKAGE = Path(__file__).resolve().parent
 # Whose results a notebook reads; it waits for these, and is made anew when they change.
 _READS = {"06": ("04",), "08": ("01", "02", "03", "04", "05", "06", "07"), "09": ("0",)}
 # In which cell it begins to; up to there it need not wait.
@@ -54,11 +53,6 @@ def suitable_jobs(profile: str) -> int:
     # What files have left in memory is available: it gives way.
     gib = psutil.virtual_memory().available / 2**30
     return int(max(1, min(os.cpu_count() or 1, gib // _GIB_PER_JOB[profile], 4)))
-
-
-def suitable_threads(kernels: int) -> int:
-    """How many threads each of so many kernels may have, for all to share this machine's cores."""
-    return max(1, (os.cpu_count() or 1) // kernels)
 
 
 def execute(
@@ -147,7 +141,7 @@ class _Build:
                         left.remove(name := ready[0])
                         # Who waits for the others goes on when they have ended.
                         kernels = 1 if self._missing(name) else len(running) + len(ready)
-                        threads = suitable_threads(min(jobs, kernels))
+                        threads = max(1, (os.cpu_count() or 1) // min(jobs, kernels))
                         made = self._make(name, loaded[name], bar, threads)
                         running.add(group.create_task(made, name=name))
                     done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
@@ -182,7 +176,7 @@ class _Build:
     def _state(self, name: str, notebook: Any) -> dict[str, str]:
         """What a notebook is made from, and what it left behind."""
         return {
-            "code": _fingerprint(self.common, _source(notebook)),
+            "code": _fingerprint(self.common, [cell.source for cell in _code_cells(notebook)]),
             "read": _fingerprint(self._results(reader=name)),
             "left": _fingerprint(self._results(of=name)),
         }
@@ -206,7 +200,8 @@ class _Build:
         try:
             started += await self._execute(name, notebook, bar, threads)
         finally:
-            _save(notebook, saved)
+            with files.replacing(saved) as draft:
+                nbformat.write(notebook, draft)
         files.write_json(_stamp_path(saved), self._state(name, notebook))
         bar.write(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
         return True
@@ -255,7 +250,7 @@ class _Build:
             )
             raise NotebookError(
                 f"{name}: code cell {len(started)} of {len(code_cells)} failed.\n"
-                f"{_indented(started[-1].source)}\n{what}"
+                f"{textwrap.indent(started[-1].source, '    ')}\n{what}"
             ) from error
         finally:
             self.clients.remove(client)
@@ -331,33 +326,13 @@ def _code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def _indented(source: str) -> str:
-    return "\n".join(f"    {line}" for line in source.splitlines())
-
-
-def _save(notebook: Any, path: Path) -> None:
-    with files.replacing(path) as draft:
-        nbformat.write(notebook, draft)
-
-
 # What a notebook was made from -------------------------------------------------------------------
 
 
-def _source(notebook: Any) -> list[str]:
-    return [cell.source for cell in _code_cells(notebook)]
-
-
 def _package_fingerprint() -> str:
-    sources = sorted(_PACKAGE.rglob("*.py"))
-    versions = [_version(name) for name in ("keras", "tensorflow", "numpy")]
+    sources = sorted(Path(__file__).resolve().parent.rglob("*.py"))
+    versions = [leaderboard.version_of(name) for name in ("keras", "tensorflow", "numpy")]
     return _fingerprint([path.read_text(encoding="utf-8") for path in sources], versions)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _fingerprint(*parts: Any) -> str:

@@ -14,8 +14,6 @@ from tll_utils import data, files
 from tll_utils.errors import NotebookError, WeightsNotFound
 from tll_utils.settings import Settings, choose_networks, project_dir
 
-_PACKAGE = Path(__file__).resolve().parent
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -32,23 +30,19 @@ class Plan:
     reasons: dict[str, str]
 
 
-def notebooks_dir() -> Path:
-    """The folder of the notebooks: the checkout's, else the one that travels in the wheel."""
-    checkout = project_dir() / "notebooks"
-    return checkout if checkout.is_dir() else _PACKAGE / "_notebooks"
-
-
 def find_notebooks(only: Sequence[str] = (), *, directory: Path | None = None) -> list[Path]:
     """Lists the notebooks in story order.
 
     Args:
         only: Names or their first letters, such as `"01"`. Defaults to all.
-        directory: Defaults to `notebooks_dir()`.
+        directory: Defaults to the checkout's, else to that which travels in the wheel.
 
     Raises:
         NotebookError: If a name fits no notebook.
     """
-    directory = directory or notebooks_dir()
+    if directory is None:
+        checkout = project_dir() / "notebooks"
+        directory = checkout if checkout.is_dir() else Path(__file__).with_name("_notebooks")
     found = sorted(directory.glob("[0-9]*.ipynb"))
     if not found:
         raise NotebookError(

@@ -19,7 +19,7 @@ from tll_utils.features import Views
 from tll_utils.machine import Machine
 from tll_utils.protocol import Protocol, Scores
 from tll_utils.scoring import Scorer, leaderboard, stored, submission
-from tll_utils.settings import Choice, Settings, choose_networks, project_dir
+from tll_utils.settings import Settings, choose_networks, project_dir
 
 NUM_FOLDS = {"quick": 2, "cpu": 4, "full": 4}
 SPLIT_SEED = 0  # of folds and candidate lists: systems of all seeds are asked the same
@@ -48,7 +48,10 @@ class Run:
         self.protocol = Protocol.draw(
             groups, num_folds=num_folds, m=NUM_CANDIDATES, seed=SPLIT_SEED
         )
-        self.networks = _choose_networks(notebook, settings)
+        for name in settings.backbones:  # a misspelled one is no sign that there are too few
+            features.backbones.get(name)
+        available = functools.partial(features.weights.available, weights=settings.weights)
+        self.networks = choose_networks(notebook, settings, available=available)
         self._weights: dict[str, str] = {}
 
     def __str__(self) -> str:
@@ -390,10 +393,3 @@ def data_dir_of(settings: Settings) -> Path:
             "Set TLL_DATA_DIR (or --data) to the real data, or name the sample there to use it."
         )
     return found
-
-
-def _choose_networks(notebook: str, options: Settings) -> Choice:
-    available = functools.partial(features.weights.available, weights=options.weights)
-    for name in options.backbones:  # a misspelled one is no sign that there are too few
-        features.backbones.get(name)
-    return choose_networks(notebook, options, available=available)

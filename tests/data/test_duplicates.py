@@ -99,12 +99,6 @@ def test_near_duplicate_groups_looks_again_at_a_file_that_changed(tmp_path, pict
     assert data.near_duplicate_groups(left, left).tolist() == [0, 0, 1]
 
 
-def test_near_duplicate_groups_keeps_them_where_it_is_told(tmp_path, picture, cache, looked_at):
-    left = save_all(tmp_path, [picture(seed) for seed in (1, 2)])
-    data.near_duplicate_groups(left, left, cache_dir=tmp_path / "here")
-    assert list((tmp_path / "here").rglob("*.json")) and not cache.exists()
-
-
 @pytest.mark.parametrize("content", ["", "[0]", '{"a": 1}', "[0, null]"])
 def test_near_duplicate_groups_replaces_what_is_stored_and_damaged(
     tmp_path, picture, cache, content

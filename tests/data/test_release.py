@@ -104,7 +104,7 @@ def test_release_loads_with_a_damaged_image_which_inspect_names(release):
     (release / "left/00007.jpg").write_bytes(b"no image")
     for _ in range(2):
         report = data.inspect(data.load(release), progress=False)
-        assert ["00007.jpg: no image" in problem for problem in report.problems] == [True]
+        assert ["00007.jpg: no image" in problem for problem in report.unreadable] == [True]
 
 
 def test_release_lists_are_those_of_draw_candidates(release):

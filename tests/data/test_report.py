@@ -11,7 +11,7 @@ def test_inspect_counts_what_is_there(course, picture, with_bars):
     (course / "test/left/q0.jpg").write_bytes((course / "train/left/a05.jpg").read_bytes())
     with_bars(picture(1)).save(course / "train/right/b07.jpg")  # a01 is picture 1
     report = data.inspect(data.load(course))
-    assert report.problems == ()
+    assert report.unreadable == ()
     assert report.counts["images"] == 2 * 24 + 2 * 6
     assert report.sizes == {(50, 61): 58, (31, 20): 1, (50, 121): 1}
     assert report.modes == {"RGB": 59, "L": 1}
@@ -28,7 +28,7 @@ def test_inspect_names_all_unreadable_images(course):
     broken = course / "test/right/nan3.jpg"
     broken.write_bytes(broken.read_bytes()[:700])
     report = data.inspect(data.load(course))
-    assert len(report.problems) == 2
-    assert all(problem in str(report) for problem in report.problems)
-    assert "a04.jpg: an empty file" in report.problems[0]
-    assert "nan3.jpg: a damaged image" in report.problems[1]
+    assert len(report.unreadable) == 2
+    assert all(problem in str(report) for problem in report.unreadable)
+    assert "a04.jpg: an empty file" in report.unreadable[0]
+    assert "nan3.jpg: a damaged image" in report.unreadable[1]

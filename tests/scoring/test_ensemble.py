@@ -1,14 +1,12 @@
 """Blending: arithmetic by hand, and what must hold for any members."""
 
-import dataclasses
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tll_utils import scoring
+from tll_utils.protocol import Scores
 from tll_utils.scoring import ensemble
 
 ROW = np.array([[0.0, 4.0, 1.0, 4.0]])
@@ -41,9 +39,9 @@ def test_a_constant_row_says_nothing_on_any_scale(value):
 
 
 def test_probabilities_by_hand():
-    # z-scores of two values are −1 and 1; at temperature 2 / ln 3 the odds are 1 : 3.
-    shares = ensemble.probabilities(np.array([[5.0, 9.0]]), temperature=2 / np.log(3))
-    np.testing.assert_allclose(shares, [[0.25, 0.75]])
+    # z-scores of two values are −1 and 1: the odds are 1 : e².
+    shares = ensemble.probabilities(np.array([[5.0, 9.0]]))
+    np.testing.assert_allclose(shares, [[1 / (1 + np.e**2), 1 / (1 + np.e**-2)]])
 
 
 @given(st.integers(0, 2**16), st.sampled_from(["rank_scores", "z_scores", "probabilities"]))
@@ -162,24 +160,12 @@ def test_leave_one_out_leaves_out_each_in_turn():
         ensemble.leave_one_out(members[:1], sum)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pair:
-    """The fields of `run.Scores`."""
-
-    oof: np.ndarray
-    score_test: Callable[[], np.ndarray]
-    rows: np.ndarray = dataclasses.field(default_factory=lambda: np.arange(2))
-    seconds: float = 1.5
-    scorers: tuple = ("scorer",)
-    front: object = "front"
-
-    @property
-    def test(self):
-        return self.score_test()
+def system(oof, test):
+    return Scores(oof, lambda: test, np.arange(2), 1.5, ("scorer",), "front")
 
 
 def test_combine_treats_test_scores_as_out_of_fold_scores():
-    systems = [Pair(ROW, lambda: 2 * ROW), Pair(ROW + 1, lambda: ROW)]
+    systems = [system(ROW, 2 * ROW), system(ROW + 1, ROW)]
     combined = ensemble.combine(systems, sum)
     np.testing.assert_array_equal(combined.oof, 2 * ROW + 1)
     np.testing.assert_array_equal(combined.test, 3 * ROW)
@@ -191,7 +177,7 @@ def test_combine_treats_test_scores_as_out_of_fold_scores():
 def test_combine_nested_scores_each_fold_with_its_own_weights():
     up, down = np.array([[1.0, 2.0]] * 2), np.array([[2.0, 1.0]] * 2)
     weights = np.array([[1.0, 0.0], [0.0, 3.0]])  # fold 0 trusts the first, fold 1 the second
-    systems = [Pair(up, lambda: up), Pair(down, lambda: up)]
+    systems = [system(up, up), system(down, up)]
     combined = ensemble.combine_nested(systems, weights, np.array([1, 0]))
     np.testing.assert_allclose(combined.oof, [[3, -3], [-1, 1]])
     np.testing.assert_allclose(combined.test, [[-2, 2]] * 2)  # mean weights 0.5 and 1.5
@@ -216,8 +202,3 @@ def test_ablation_compares_each_step_with_the_one_before():
 def test_blend_refuses_members_that_do_not_fit(members, message):
     with pytest.raises(ValueError, match=message):
         ensemble.blend(members)
-
-
-def test_probabilities_refuse_a_temperature_of_zero():
-    with pytest.raises(ValueError, match="temperature=0"):
-        ensemble.probabilities(ROW, temperature=0)

@@ -37,7 +37,7 @@ def test_sinkhorn_by_hand():
 
 @pytest.mark.parametrize("method", ["sinkhorn", "assignment"])
 def test_a_contested_right_goes_to_the_query_that_has_nothing_else(method):
-    result = scoring.one_to_one(RIVALS, LISTS, method=method, min_sharing=1, **SMALL)
+    result = scoring.one_to_one(RIVALS, LISTS, method=method, **SMALL)
     assert result.applied
     np.testing.assert_array_equal(result.scores.argmax(axis=1), [0, 1])
 
@@ -51,7 +51,7 @@ def test_assignment_keeps_the_plain_order_behind_the_partner():
 @settings(max_examples=15, deadline=None)
 def test_sinkhorn_gives_doubly_stochastic_mass(seed):
     scores, candidates, _ = noisy_lists(seed, n=40, m=10)
-    matched = scoring.one_to_one(scores, candidates, num_iterations=400, temperature=1).scores
+    matched = scoring.one_to_one(scores, candidates, num_iterations=400).scores
     np.testing.assert_allclose(matched.sum(axis=1), 1)
     np.testing.assert_allclose(np.bincount(candidates.ravel(), matched.ravel()), 1, atol=0.02)
 
@@ -143,7 +143,6 @@ def test_lists_that_share_nothing_fall_back_to_plain_scores():
     [
         (RIVALS[:, :2], {}, r"\(2, 2\) and \(2, 3\)"),
         (RIVALS, {"method": "greedy"}, "Received: method='greedy'"),
-        (RIVALS, {"temperature": 0}, "Received: temperature=0"),
         (np.where(RIVALS == 0.8, np.nan, RIVALS), {}, "finite"),
     ],
 )

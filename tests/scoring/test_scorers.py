@@ -71,9 +71,10 @@ def test_a_layer_is_an_encoder(features):
 
 
 @pytest.mark.parametrize("pairs_at_once", [1, 4, 100])
-def test_similarity_of_asks_the_network_pair_by_pair(features, pairs_at_once):
+def test_similarity_of_asks_the_network_pair_by_pair(features, monkeypatch, pairs_at_once):
     model, network = encoder(), similarity()
-    scorer = scoring.similarity_of(model, network, pairs_at_once=pairs_at_once)
+    scorer = scoring.similarity_of(model, network)
+    monkeypatch.setattr(scorer, "pairs_at_once", pairs_at_once)
     scores = scorer(features[:2], features, CANDIDATES)
     pair = {"left": embedded(model, features[1:2]), "right": embedded(model, features[5:6])}
     assert scores.shape == (2, 3) and scores.dtype == np.float32

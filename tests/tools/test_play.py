@@ -129,7 +129,7 @@ def test_build_writes_the_course_layout(tmp_path, sample_dir):
     pairs.build(chosen, tmp_path / "ours")
     made = data.load(tmp_path / "ours")
     assert (made.num_pairs, made.num_queries, made.m) == (24, 6, 6)
-    assert made.true_place is not None and not data.inspect(made).problems
+    assert made.true_place is not None and not data.inspect(made).unreadable
     with pytest.raises(DataError, match="exists"):
         pairs.build(chosen, tmp_path / "ours")
 

@@ -5,33 +5,10 @@
 
 from tll_utils.data import sample
 from tll_utils.data.course import read_truth
-from tll_utils.data.dataset import EXPECTED, MIN_PAIRS, SIDES, Dataset
+from tll_utils.data.dataset import MIN_PAIRS, SIDES, Dataset
 from tll_utils.data.duplicates import near_duplicate_groups
-from tll_utils.data.loading import SEARCH_DIRS, find, load
+from tll_utils.data.loading import find, load
 from tll_utils.data.report import Report, inspect
 from tll_utils.data.splits import assign_folds, draw_candidates, hold_out
-from tll_utils.data.tables import Table, read_table
+from tll_utils.data.tables import read_table
 from tll_utils.errors import DataError
-from tll_utils.files import cache_dir
-
-__all__ = [
-    "EXPECTED",
-    "MIN_PAIRS",
-    "SEARCH_DIRS",
-    "SIDES",
-    "DataError",
-    "Dataset",
-    "Report",
-    "Table",
-    "assign_folds",
-    "cache_dir",
-    "draw_candidates",
-    "find",
-    "hold_out",
-    "inspect",
-    "load",
-    "near_duplicate_groups",
-    "read_table",
-    "read_truth",
-    "sample",
-]

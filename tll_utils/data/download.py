@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from tll_utils import files, progress
@@ -26,9 +25,7 @@ _CHUNK_BYTES = 2**20
 _SECONDS = 60
 
 
-def get_release(
-    directory: str | os.PathLike[str], *, addresses: Mapping[str, str] = ADDRESSES
-) -> list[Path]:
+def get_release(directory: str | os.PathLike[str]) -> list[Path]:
     """Downloads the original release: one zip of 6016 images per side.
 
     A download that was stopped goes on where it was. Each archive is read through once, against the
@@ -37,7 +34,6 @@ def get_release(
 
     Args:
         directory: Where the archives go; `load` reads that folder as it is.
-        addresses: File name → where it lies.
 
     Returns:
         Paths of the archives.
@@ -48,14 +44,15 @@ def get_release(
     directory = Path(directory)
     files.require_writable(directory)
     sums = _read_sums(directory / SUMS)
-    for name, address in addresses.items():
+    for name, address in ADDRESSES.items():
         path = directory / name
         if not path.is_file():
             part = directory / f"{name}.part"
             _fetch(address, part)
             _check_archive(part, address)
             part.replace(path)
-        found = _sha256(path)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
         if sums.setdefault(name, found) != found:
             raise DataError(
                 f"{path}: SHA-256 is {found}, but {directory / SUMS} says {sums[name]}. Remove "
@@ -63,7 +60,7 @@ def get_release(
             )
         text = "".join(f"{value}  {name}\n" for name, value in sorted(sums.items()))
         files.write_text(directory / SUMS, text)
-    return [directory / name for name in addresses]
+    return [directory / name for name in ADDRESSES]
 
 
 def _fetch(address: str, part: Path) -> None:
@@ -114,11 +111,6 @@ def _check_archive(part: Path, address: str) -> None:
             f"{part.stem}: what {address} sent is no sound zip file ({damaged}); it was removed. "
             f"Try again, or download it in a browser from {PAGE}"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_sums(path: Path) -> dict[str, str]:

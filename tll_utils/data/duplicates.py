@@ -38,21 +38,17 @@ class Look(NamedTuple):
 
 
 def near_duplicate_groups(
-    left_paths: Sequence[Path],
-    right_paths: Sequence[Path],
-    *,
-    cache_dir: Path | str | None = None,
-    strict: bool = True,
+    left_paths: Sequence[Path], right_paths: Sequence[Path], *, strict: bool = True
 ) -> np.ndarray:
     """Labels the pairs so that pairs which share a near-duplicate image share a group.
 
     Two images are near-duplicates if their bytes are equal, or if they are the same picture at
     another size, compression, tint or margin, or mirrored. The result is stored by the names,
-    sizes and times of the files; as long as these are the same, no image is read again.
+    sizes and times of the files, in `files.cache_dir()`; as long as these are the same, no image
+    is read again.
 
     Args:
         left_paths, right_paths: The images of each pair, `num_pairs` each.
-        cache_dir: Folder for the stored groups. Defaults to `files.cache_dir()`.
         strict: Refuse images that cannot be read; `False` takes each for unlike all others.
 
     Returns:
@@ -62,8 +58,7 @@ def near_duplicate_groups(
         DataError: If an image cannot be read.
     """
     paths = [Path(path) for path in (*left_paths, *right_paths)]
-    folder = Path(cache_dir) if cache_dir is not None else files.cache_dir()
-    stored = folder / "near_duplicates" / f"{_fingerprint(paths)}.json"
+    stored = files.cache_dir() / "near_duplicates" / f"{_fingerprint(paths)}.json"
     groups = _read_groups(stored, len(left_paths))
     if groups is not None:
         return groups

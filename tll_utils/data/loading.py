@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from tll_utils.data.course import load_course
@@ -18,24 +17,22 @@ SEARCH_DIRS = (
 )
 
 
-def find(data_dir: Path | str | None = None, *, search_dirs: Sequence[Path] = SEARCH_DIRS) -> Path:
+def find(data_dir: Path | str | None = None) -> Path:
     """Returns the folder that holds the data set.
 
     Args:
-        data_dir: The data set, or a folder around it; `None` takes the first that `search_dirs`
-            hold.
-        search_dirs: Kaggle's input folder, a mounted Google Drive and the project's `data/` unless
-            told otherwise.
+        data_dir: The data set, or a folder around it; `None` takes the first that Kaggle's
+            input folder, a mounted Google Drive or the project's `data/` hold.
 
     Raises:
         DataError: If there is no data set, or several. Drawn samples count where there is nothing
             else.
     """
     if data_dir is None:
-        for place in search_dirs:
+        for place in SEARCH_DIRS:
             if found := _data_sets(place):
                 return found[0] if _is_sample(found[0]) else _only(found, place)
-        looked = " or ".join(str(place) for place in search_dirs)
+        looked = " or ".join(str(place) for place in SEARCH_DIRS)
         raise DataError(f"No data set in {looked}. Set TLL_DATA_DIR to its folder. {EXPECTED}")
     if not Path(data_dir).is_dir():
         raise DataError(f"{data_dir}: no such folder. Name that of the data set.")

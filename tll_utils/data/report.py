@@ -42,11 +42,6 @@ class Report:
     near_duplicates: tuple[tuple[Path, ...], ...]
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """What keeps the data set from being used; empty if it is good."""
-        return self.unreadable
-
-    @property
     def num_converted(self) -> int:
         """Images that are not RGB in their files."""
         return sum(count for mode, count in self.modes.items() if mode != "RGB")
@@ -66,7 +61,7 @@ class Report:
             found = counted(len(groups), "group"), counted(sum(map(len, groups)), "image")
             lines += [f"  {what:22}{' of '.join(found)}"]
         lines += [f"  {'unreadable':22}{len(self.unreadable)}"]
-        lines += [f"    {problem}" for problem in self.problems]
+        lines += [f"    {problem}" for problem in self.unreadable]
         return "\n".join(lines)
 
 

@@ -24,14 +24,12 @@ class Table:
         header: Names of the columns.
         rows: One list of fields per row, as many as the header has.
         lines: Line in the file where each row ends; the header is line 1.
-        error: What to raise if the contents cannot be used.
     """
 
     path: Path
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
-    error: type[TllError] = DataError
 
     def column(self, name: str) -> list[str]:
         """The fields of one column."""
@@ -46,14 +44,14 @@ class Table:
         """Refuses fields that are not plain names: an id becomes part of a path."""
         for line, row in zip(self.lines, self.rows, strict=True):
             for name in row:
-                require_id(name, f"{self.path}, row {line}", error=self.error)
+                require_id(name, f"{self.path}, row {line}")
 
     def refuse_repeats(self, column: str) -> None:
         """Refuses a column where a value appears twice."""
         seen: dict[str, int] = {}
         for line, name in zip(self.lines, self.column(column), strict=True):
             if name in seen:
-                raise self.error(
+                raise DataError(
                     f"{self.path}, row {line}: {column} {name!r} appears in row {seen[name]} "
                     "already; expected each image once. Remove one of the two rows."
                 )
@@ -97,13 +95,7 @@ def read_table(
                 f"{path}, row {line} ({_cut(row[0])}): expected {len(header)} fields, {header[0]} "
                 f"to {header[-1]}. {cure}, or remove it. Received: {len(row)} fields"
             )
-    return Table(
-        path=path,
-        header=header,
-        rows=[row for _, row in numbered[1:]],
-        lines=[line for line, _ in numbered[1:]],
-        error=error,
-    )
+    return Table(path, header, [row for _, row in numbered[1:]], [line for line, _ in numbered[1:]])
 
 
 def candidate_columns(m: int) -> list[str]:
@@ -116,10 +108,10 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def require_id(name: str, where: str, *, error: type[TllError] = DataError) -> None:
+def require_id(name: str, where: str) -> None:
     """Refuses what is not the bare name of an image."""
     if not _ID.fullmatch(name):
-        raise error(
+        raise DataError(
             f"{where}: {_cut(name)!r} cannot be an image id; expected the bare name of a file "
             "without folder or extension (letters, digits, '_', '-', '.')."
         )

@@ -50,42 +50,6 @@ _WITH_KERAS = {
     "compose": "models",
 }
 
-__all__ = [
-    "Comparison",
-    "Matching",
-    "Scorer",
-    "agreeing_cells",
-    "best_pairs",
-    "can_compose",
-    "chance",
-    "comparison_table",
-    "compose",
-    "cosine_of",
-    "cosine_scores",
-    "distance_of",
-    "ensemble",
-    "euclidean_scores",
-    "expected_top_k",
-    "format_p",
-    "gallery_ranks",
-    "holm",
-    "is_sure",
-    "leaderboard",
-    "mean_scores",
-    "one_to_one",
-    "paired_comparison",
-    "ranks",
-    "recall_at_k",
-    "similarity_of",
-    "submission",
-    "surest_mistakes",
-    "top_k_accuracy",
-    "top_k_hits",
-    "unit_norm",
-    "whole_set_interval",
-    "wilson_interval",
-]
-
 
 def __getattr__(name: str) -> Any:
     if name not in _WITH_KERAS:

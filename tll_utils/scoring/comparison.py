@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy  # its parts are loaded when they are first used
 
-from tll_utils.scoring.matching import Matching, one_to_one
+from tll_utils.scoring.matching import one_to_one
 from tll_utils.scoring.ranking import top_k_accuracy
 
 
-def wilson_interval(hits: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a share.
+def wilson_interval(hits: np.ndarray) -> tuple[float, float]:
+    """95 % Wilson score interval of a share.
 
     Args:
         hits: Bool `(n,)`, n >= 1.
-        confidence: Coverage in (0, 1).
 
     Returns:
         `(low, high)` in [0, 1].
@@ -39,13 +36,8 @@ def wilson_interval(hits: np.ndarray, *, confidence: float = 0.95) -> tuple[floa
     hits = np.asarray(hits, bool)
     if not hits.size:
         raise ValueError("An interval needs at least one query. Received: 0")
-    n, share = hits.size, float(hits.mean())
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    middle = share + z**2 / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    low, high = ((middle + side) / (1 + z**2 / n) for side in (-half, half))
-    # At a share of 0 or 1 one end is exact but for rounding.
-    return (low if share > 0 else 0.0), (high if share < 1 else 1.0)
+    found = scipy.stats.binomtest(int(hits.sum()), hits.size).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 class Comparison(NamedTuple):
@@ -57,16 +49,13 @@ class Comparison(NamedTuple):
     p_value: float  # exact McNemar test, two-sided
 
 
-def paired_comparison(
-    hits_a: np.ndarray, hits_b: np.ndarray, *, seed: int = 0, num_resamples: int = 10_000
-) -> Comparison:
+def paired_comparison(hits_a: np.ndarray, hits_b: np.ndarray, *, seed: int = 0) -> Comparison:
     """Compares two systems query by query.
 
     Args:
         hits_a: Bool `(n,)`, whether system a put the match in its top k.
         hits_b: Bool `(n,)`, the same queries in the same order.
         seed: Seed of the bootstrap.
-        num_resamples: Number of bootstrap resamples.
 
     Returns:
         The difference a − b with its interval, and the exact p-value.
@@ -88,7 +77,7 @@ def paired_comparison(
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     # Resampling n paired differences in {−1, 0, 1} is a multinomial draw: no (resamples, n) array.
     shares = np.array([only_a, only_b, a.size - only_a - only_b]) / a.size
-    drawn = np.random.default_rng(seed).multinomial(a.size, shares, size=num_resamples)
+    drawn = np.random.default_rng(seed).multinomial(a.size, shares, size=10_000)
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / a.size, [0.025, 0.975])
     discordant = only_a + only_b
     p_value = scipy.stats.binomtest(only_a, discordant).pvalue if discordant else 1.0
@@ -161,16 +150,14 @@ def whole_set_interval(
     true_place: np.ndarray,
     folds: np.ndarray,
     *,
-    match: Callable[[np.ndarray, np.ndarray], Matching] = one_to_one,
-    k: int = 2,
     num_resamples: int = 100,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """95 % interval of top-k after one-to-one matching, where queries depend on each other.
+    """95 % interval of top-2 after one-to-one matching, where queries depend on each other.
 
     Each fold is one matched set: a query that wins a right takes it from others, so hits are not
     independent, as `wilson_interval` assumes. What is resampled are therefore whole sets: of every
-    fold a random half of the queries is kept, matched anew, and its top-k taken. The rights of
+    fold a random half of the queries is kept, matched anew, and its top-2 taken. The rights of
     the other half stay in the lists, claimed by nobody. Halves of one set differ as whole sets
     differ among each other, so the deviation of these figures is the standard error, and the
     interval is the figure of the full set ± 1.96 of it.
@@ -187,8 +174,6 @@ def whole_set_interval(
         candidates: Int `(n, m)`, positions in a gallery; lists of two folds share no right.
         true_place: Int `(n,)`.
         folds: Int `(n,)`; zeros for a single set.
-        match: `match(scores, candidates)` returns a `Matching`.
-        k: The k of top-k.
         num_resamples: Int >= 2.
         seed: Int.
 
@@ -202,8 +187,8 @@ def whole_set_interval(
     true_place, folds = np.asarray(true_place), np.asarray(folds)
 
     def accuracy(rows: np.ndarray) -> float:
-        matched = match(scores[rows], candidates[rows]).scores
-        return top_k_accuracy(matched, true_place[rows], k)
+        matched = one_to_one(scores[rows], candidates[rows]).scores
+        return top_k_accuracy(matched, true_place[rows])
 
     rng = np.random.default_rng(seed)
     figures = []

@@ -10,38 +10,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 import scipy  # its parts are loaded when they are first used
 
+from tll_utils.protocol import Scores
 from tll_utils.scoring.comparison import comparison_table, paired_comparison
 from tll_utils.scoring.ranking import checked, top_k_accuracy, top_k_hits
 
 Members = Sequence[np.ndarray]
 Scale = Callable[[np.ndarray], np.ndarray]
-
-
-class SystemScores(Protocol):
-    """What is used here of `Scores`, the dataclass that every system's run gives."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def oof(self) -> np.ndarray:
-        """Out-of-fold scores `(pairs, m)`."""
-
-    @property
-    def test(self) -> np.ndarray:
-        """Test scores `(queries, m)`."""
-
-    @property
-    def seconds(self) -> float:
-        """What fitting and scoring took."""
-
-
-S = TypeVar("S", bound=SystemScores)
 
 
 def rank_scores(scores: np.ndarray) -> np.ndarray:
@@ -69,15 +48,9 @@ def z_scores(scores: np.ndarray) -> np.ndarray:
     return np.where(varies, centered / np.where(varies, spread, 1), 0.0)
 
 
-def probabilities(scores: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """Softmax of the z-scores of each row; rows sum to 1.
-
-    Args:
-        temperature: Float > 0; small = the first candidate takes nearly all.
-    """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive. Received: temperature={temperature}")
-    return scipy.special.softmax(z_scores(scores) / temperature, axis=1)
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Softmax of the z-scores of each row; rows sum to 1."""
+    return scipy.special.softmax(z_scores(scores), axis=1)
 
 
 def majority_vote(members: Members, *, num_choices: int = 2) -> np.ndarray:
@@ -104,15 +77,14 @@ def blend(members: Members, *, scale: Scale = z_scores) -> np.ndarray:
     return np.mean([scale(member) for member in _checked(members)], axis=0)
 
 
-def fit_weights(members: Members, true_place: np.ndarray, *, penalty: float = 0.01) -> np.ndarray:
+def fit_weights(members: Members, true_place: np.ndarray) -> np.ndarray:
     """Fits non-negative weights of the z-scores, so that a softmax over each list finds the match.
 
-    Minimizes the mean of `−log softmax(Σ wᵢ zᵢ)[match] + penalty · Σ (wᵢ − mean w)²`: without
+    Minimizes the mean of `−log softmax(Σ wᵢ zᵢ)[match] + 0.01 · Σ (wᵢ − mean w)²`: without
     evidence to the contrary, members count alike.
 
     Args:
         true_place: Int `(n,)`, the column of the match.
-        penalty: Float >= 0.
 
     Returns:
         Float `(len(members),)`, all >= 0. With these weights the sum of the z-scores is a logit.
@@ -131,7 +103,7 @@ def fit_weights(members: Members, true_place: np.ndarray, *, penalty: float = 0.
         apart = weights - weights.mean()
         value = np.mean(scipy.special.logsumexp(logits, axis=1) - matches @ weights)
         slope = (np.einsum("nm,nmk->nk", shares, stack) - matches).mean(axis=0)
-        return value + penalty * (apart @ apart), slope + 2 * penalty * apart
+        return value + 0.01 * (apart @ apart), slope + 2 * 0.01 * apart
 
     start = np.full(stack.shape[-1], 1 / stack.shape[-1])
     bounds = [(0, None)] * len(start)
@@ -206,15 +178,15 @@ def leave_one_out(members: Members, combine: Callable[[Members], np.ndarray]) ->
     return [combine([*members[:left], *members[left + 1 :]]) for left in range(len(members))]
 
 
-def combine(systems: Sequence[S], how: Callable[[Members], np.ndarray]) -> S:
+def combine(systems: Sequence[Scores], how: Callable[[Members], np.ndarray]) -> Scores:
     """Applies `how` to the out-of-fold and to the test scores of several systems.
 
     Args:
-        systems: `Scores` of the systems, with all pairs scored.
+        systems: The systems, with all pairs scored.
         how: For example `blend`; it sees the members in the order of `systems`.
 
     Returns:
-        The combination, of the same type, without the scorers of any one system.
+        The combination, without the scorers of any one system.
     """
     return _combined(
         systems,
@@ -224,21 +196,21 @@ def combine(systems: Sequence[S], how: Callable[[Members], np.ndarray]) -> S:
 
 
 def combine_nested(
-    systems: Sequence[S], weights: np.ndarray, folds: np.ndarray, *, scale: Scale = z_scores
-) -> S:
+    systems: Sequence[Scores], weights: np.ndarray, folds: np.ndarray, *, scale: Scale = z_scores
+) -> Scores:
     """Weighted sum of systems with the weights of `nested_weights`.
 
     A pair is scored with the weights of its own fold, which that fold did not help to fit; a test
     query with the mean of all folds' weights.
 
     Args:
-        systems: `Scores` of the systems, with all pairs scored.
+        systems: The systems, with all pairs scored.
         weights: Float `(num_folds, len(systems))`.
         folds: Int `(pairs,)`.
         scale: Of each member, before it is weighted.
 
     Returns:
-        The combination, of the same type, without the scorers of any one system.
+        The combination, without the scorers of any one system.
     """
     return _combined(
         systems,
@@ -249,7 +221,9 @@ def combine_nested(
     )
 
 
-def _combined(systems: Sequence[S], *, oof: np.ndarray, score_test: Callable[[], np.ndarray]) -> S:
+def _combined(
+    systems: Sequence[Scores], *, oof: np.ndarray, score_test: Callable[[], np.ndarray]
+) -> Scores:
     # A blend of scores is no network: what could be saved of one system is not the combination.
     return dataclasses.replace(
         systems[0],

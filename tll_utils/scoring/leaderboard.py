@@ -138,8 +138,8 @@ def provenance() -> dict[str, str]:
     return {
         "version": tll_utils.__version__,
         "commit": _commit(Path(__file__).parents[2]),
-        "keras": _version("keras"),
-        "tensorflow": _version("tensorflow"),
+        "keras": version_of("keras"),
+        "tensorflow": version_of("tensorflow"),
     }
 
 
@@ -203,7 +203,8 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Of an installed package; empty if there is none of this name."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

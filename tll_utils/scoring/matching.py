@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy  # its parts are loaded when they are first used
 
+TEMPERATURE = 0.5  # in standard deviations of a row; small = trust the scores
+MIN_SHARING = 2  # lists in which a right image has to occur on average
+
 
 class Matching(NamedTuple):
     """Scores after one-to-one matching, or the plain ones where matching would mean nothing."""
@@ -21,10 +24,8 @@ def one_to_one(
     candidates: np.ndarray,
     *,
     method: str = "sinkhorn",
-    temperature: float = 0.5,
     num_iterations: int = 50,
     min_queries: int = 10,
-    min_sharing: float = 2.0,
 ) -> Matching:
     """Rescores all lists together, knowing that no right image is the match of two queries.
 
@@ -33,7 +34,7 @@ def one_to_one(
     never beside scores that see one query at a time.
 
     Each row is standardized first, so that any score will do. `"sinkhorn"` takes
-    `exp(score / temperature)` and scales rows and columns in turn, until each row sums to 1 and
+    `exp(score / TEMPERATURE)` and scales rows and columns in turn, until each row sums to 1 and
     each column to 1 (to at most 1 where there are more rights than queries, for some of them then
     belong to nobody here). `"assignment"` finds the single set of pairs with the highest total
     and puts each query's partner in front of its plain order.
@@ -43,10 +44,9 @@ def one_to_one(
         candidates: Int `(n, m)`, positions in a gallery; −1 marks an empty place in a list
             shorter than m. Lists of different folds share no right, so one call serves them all.
         method: `"sinkhorn"` or `"assignment"`.
-        temperature: Float > 0, in standard deviations of a row; small = trust the scores.
         num_iterations: Rounds of row and column scaling.
-        min_queries: With fewer queries the plain scores come back.
-        min_sharing: So they do if a right image occurs in fewer lists than this on average.
+        min_queries: With fewer queries the plain scores come back. So they do if a right image
+            occurs in fewer than `MIN_SHARING` lists on average.
 
     Returns:
         `Matching(scores, applied, reason)`; an empty place scores below the rest of its row.
@@ -71,8 +71,6 @@ def one_to_one(
         )
     if method not in ("sinkhorn", "assignment"):
         raise ValueError(f"method is 'sinkhorn' or 'assignment'. Received: method={method!r}")
-    if temperature <= 0:
-        raise ValueError(f"temperature must be positive. Received: temperature={temperature}")
     listed = candidates >= 0
     if not np.isfinite(scores[listed]).all():
         raise ValueError("The score of every listed candidate must be a finite number.")
@@ -82,14 +80,14 @@ def one_to_one(
     sharing = listed.sum() / max(num_rights, 1)
     if len(scores) < min_queries:
         reason = f"plain scores: {len(scores)} queries, matching asks for {min_queries}"
-    elif sharing < min_sharing:
+    elif sharing < MIN_SHARING:
         reason = (
             f"plain scores: a right image occurs in {sharing:.1f} lists on average, "
-            f"matching asks for {min_sharing:g}"
+            f"matching asks for {MIN_SHARING}"
         )
     else:
         if method == "sinkhorn":
-            matched = _sinkhorn(logits / temperature, candidates, listed, num_iterations)
+            matched = _sinkhorn(logits / TEMPERATURE, candidates, listed, num_iterations)
         else:
             matched = _assignment(logits, candidates, listed)
         return Matching(matched, True, f"{method}: {len(scores)} queries, {num_rights} rights")

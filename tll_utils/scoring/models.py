@@ -8,13 +8,7 @@ import keras
 import numpy as np
 
 from tll_utils.features import fronts
-from tll_utils.scoring.scorers import (
-    CosineScorer,
-    DistanceScorer,
-    NetworkScorer,
-    Scorer,
-    cosine_of,
-)
+from tll_utils.scoring.scorers import CosineScorer, DistanceScorer, NetworkScorer, Scorer, cosine_of
 
 _KINDS = (CosineScorer, DistanceScorer, NetworkScorer)
 

@@ -16,11 +16,14 @@ from tll_utils.scoring.ranking import cosine_scores, euclidean_scores
 
 
 class Scorer:
-    """Scores candidate lists; made by `cosine_of`, `distance_of` and `similarity_of`.
+    """Scores candidate lists; its kinds are `cosine_of`, `distance_of` and `similarity_of`.
+
+    Args:
+        encoder: Keras model or layer, what the arrays hold → `(batch, d)`; None = the arrays
+            themselves, `(n, d)`.
+        batch_size: Images at a time.
 
     Attributes:
-        encoder: Keras model or layer, what the arrays hold → embeddings; None if the arrays are
-            compared as they are.
         network: Keras model, embeddings `left` and `right` → one score; None without one.
 
     Call arguments:
@@ -61,39 +64,46 @@ class Scorer:
 
 
 class CosineScorer(Scorer):
-    """Cosine of the embeddings, in [−1, 1]."""
+    """Scores candidate lists by the cosine of embeddings, in [−1, 1]; arguments as of `Scorer`."""
 
-    def score_embeddings(
-        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
-    ) -> np.ndarray:
-        return cosine_scores(queries, gallery, candidates)
+    score_embeddings = staticmethod(cosine_scores)
 
 
 class DistanceScorer(Scorer):
-    """Minus the Euclidean distance of the embeddings."""
+    """Scores candidate lists by minus the Euclidean distance of embeddings; see `Scorer`."""
 
-    def score_embeddings(
-        self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
-    ) -> np.ndarray:
-        return euclidean_scores(queries, gallery, candidates)
+    score_embeddings = staticmethod(euclidean_scores)
 
 
 class NetworkScorer(Scorer):
-    """What a network says of two embeddings."""
+    """Scores candidate lists with a network that takes two embeddings.
+
+    A network that ends in a sigmoid says exactly 1 wherever it is very sure, and ties count
+    against it: one that ends in the logit ranks the same and has no ties.
+
+    Args:
+        encoder, batch_size: See `Scorer`.
+        network: Model with the inputs `{"left", "right"}`, each `(batch, d)` → `(batch, 1)`,
+            higher = more alike.
+
+    Raises:
+        ValueError: If the network has other inputs.
+    """
 
     network: keras.Model
+    pairs_at_once = 4096  # bounds memory
 
     def __init__(
-        self,
-        encoder: keras.layers.Layer | None,
-        network: keras.Model,
-        *,
-        batch_size: int = 256,
-        pairs_at_once: int = 4096,
+        self, encoder: keras.layers.Layer | None, network: keras.Model, *, batch_size: int = 256
     ):
+        inputs = getattr(network, "input", None)  # Sequential models may have none yet
+        if not isinstance(inputs, dict) or set(inputs) != {"left", "right"}:
+            raise ValueError(
+                "`network` must be a keras.Model with the inputs {'left': …, 'right': …}. "
+                f"Received: {network} with inputs {inputs}"
+            )
         super().__init__(encoder, batch_size=batch_size)
         self.network = network
-        self.pairs_at_once = pairs_at_once
 
     def score_embeddings(
         self, queries: np.ndarray, gallery: np.ndarray, candidates: np.ndarray
@@ -113,51 +123,7 @@ class NetworkScorer(Scorer):
         return scores.reshape(candidates.shape)
 
 
-def cosine_of(encoder: keras.layers.Layer | None = None, *, batch_size: int = 256) -> Scorer:
-    """Scores candidate lists by the cosine of embeddings.
-
-    Args:
-        encoder: Model or layer, what the arrays hold → `(batch, d)`; None = the arrays
-            themselves, `(n, d)`.
-        batch_size: Images at a time.
-    """
-    return CosineScorer(encoder, batch_size=batch_size)
-
-
-def distance_of(encoder: keras.layers.Layer | None = None, *, batch_size: int = 256) -> Scorer:
-    """Scores candidate lists by minus the Euclidean distance of embeddings; see `cosine_of`."""
-    return DistanceScorer(encoder, batch_size=batch_size)
-
-
-def similarity_of(
-    encoder: keras.layers.Layer | None,
-    network: keras.Model,
-    *,
-    batch_size: int = 256,
-    pairs_at_once: int = 4096,
-) -> Scorer:
-    """Scores candidate lists with a network that takes two embeddings.
-
-    A network that ends in a sigmoid says exactly 1 wherever it is very sure, and ties count
-    against it: one that ends in the logit ranks the same and has no ties.
-
-    Args:
-        encoder: See `cosine_of`.
-        network: Model with the inputs `{"left", "right"}`, each `(batch, d)` → `(batch, 1)`,
-            higher = more alike.
-        batch_size: Images at a time.
-        pairs_at_once: Pairs of embeddings at a time; bounds memory.
-
-    Raises:
-        ValueError: If the network has other inputs.
-    """
-    inputs = getattr(network, "input", None)  # Sequential models may have none yet
-    if not isinstance(inputs, dict) or set(inputs) != {"left", "right"}:
-        raise ValueError(
-            "`network` must be a keras.Model with the inputs {'left': …, 'right': …}. "
-            f"Received: {network} with inputs {inputs}"
-        )
-    return NetworkScorer(encoder, network, batch_size=batch_size, pairs_at_once=pairs_at_once)
+cosine_of, distance_of, similarity_of = CosineScorer, DistanceScorer, NetworkScorer
 
 
 def mean_scores(

@@ -74,7 +74,7 @@ def _add_index_and_search(commands: argparse._SubParsersAction[argparse.Argument
     search.add_argument("--html", action="store_true", help="write a page, too")
     for parser in (index, search):
         parser.add_argument(
-            "--index", type=Path, metavar="FILE",
+            "--index", type=Path, metavar="FILE", default=files.cache_dir() / "look_alikes.index",
             help="where the index is kept; default: look_alikes.index in the user's cache folder",
         )  # fmt: skip
 
@@ -97,7 +97,7 @@ def _index(options: argparse.Namespace) -> int:
     from tll_utils.tools.index import Index
     from tll_utils.tools.pictures import list_pictures
 
-    path = _index_path(options)
+    path = options.index
     embedder = Embedder(options.model) if options.model else None
     if options.fresh or not path.is_file():
         # What can be refused is refused before an index is lost, or one is made of a wrong name.
@@ -121,7 +121,7 @@ def _search(options: argparse.Namespace) -> int:
     from tll_utils.tools.index import Index
 
     terms = read_terms(options.image)
-    index = Index.load(_index_path(options))
+    index = Index.load(options.index)
     names = [name for _, name in terms]
     vectors = [sign * index.vector_of(name) for sign, name in terms]
     joined = np.sum(vectors, axis=0)
@@ -143,10 +143,6 @@ def _search(options: argparse.Namespace) -> int:
     written = "look_alikes.jpg, look_alikes.html" if options.html else "look_alikes.jpg"
     print(f"\nTo look at: {written}", file=sys.stderr)
     return 0
-
-
-def _index_path(options: argparse.Namespace) -> Path:
-    return options.index or files.cache_dir() / "look_alikes.index"
 
 
 def _run_of(options: argparse.Namespace) -> tuple[Path, data.Dataset]:

@@ -139,7 +139,22 @@ class Embedder:
 
         No looks at all mean a network that takes images as they are.
         """
-        return _taken_apart(self.model)
+        import keras
+
+        model, looks = self.model, list(dict.fromkeys(_looks_of(self.model)))
+        if looks:
+            sizes = [3 * look.size[0] * look.size[1] for look in looks]
+            flat = keras.Input((sum(sizes),))
+            ends = np.cumsum(sizes).tolist()
+            pieces = {
+                look: keras.ops.reshape(flat[:, end - size : end], (-1, *look.size, 3))
+                for look, size, end in zip(looks, sizes, ends, strict=True)
+            }
+            try:
+                return looks, keras.Model(flat, {"vector": _from_pieces(model, flat, pieces)})
+            except _NeedsImages:
+                pass
+        return [], keras.Model(model.input, {"vector": model.output})
 
     @functools.cached_property
     def _kept(self) -> Path | None:
@@ -277,26 +292,6 @@ def _frozen(backbone: str, weights: str) -> keras.Model:
 
 class _NeedsImages(Exception):
     """A network looks at images in another way than by layers of ours."""
-
-
-def _taken_apart(model: keras.Model) -> tuple[list[Look], keras.Model]:
-    """Divides a model where images have been resized; see `Embedder._parts`."""
-    import keras
-
-    looks = list(dict.fromkeys(_looks_of(model)))
-    if looks:
-        sizes = [3 * look.size[0] * look.size[1] for look in looks]
-        flat = keras.Input((sum(sizes),))
-        ends = np.cumsum(sizes).tolist()
-        pieces = {
-            look: keras.ops.reshape(flat[:, end - size : end], (-1, *look.size, 3))
-            for look, size, end in zip(looks, sizes, ends, strict=True)
-        }
-        try:
-            return looks, keras.Model(flat, {"vector": _from_pieces(model, flat, pieces)})
-        except _NeedsImages:
-            pass
-    return [], keras.Model(model.input, {"vector": model.output})
 
 
 def _looks_of(model: keras.Model) -> Iterator[Look]:

@@ -85,9 +85,7 @@ class Index:
     """
 
     def __init__(
-        self,
-        embedder: Embedder | None = None,
-        path: str | os.PathLike[str] | None = None,
+        self, embedder: Embedder | None = None, path: str | os.PathLike[str] | None = None
     ) -> None:
         self.path = Path(path) if path is not None else None
         self._cached: tuple[list[str], np.ndarray] | None = None
@@ -186,7 +184,9 @@ class Index:
         there = set(found) - set(changes.skipped)
         gone = [path for path in known if path not in there and path.startswith(folders)]
         changes.gone = len(gone)
-        self._forget(gone)
+        with self._writing() as sql:
+            sql.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+            sql.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM files)")
         return changes
 
     def _take_in(
@@ -223,25 +223,8 @@ class Index:
                 changes.new += len(good)
                 bar.update(len(part))
 
-    def remove(self, places: Iterable[str | os.PathLike[str]]) -> int:
-        """Forgets files, and folders with all that is in them; they need not exist any more.
-
-        Returns:
-            How many files were forgotten.
-        """
-        names = [os.path.abspath(place) for place in places]
-        under = tuple(os.path.join(name, "") for name in names)
-        every = [path for (path,) in self._rows("SELECT path FROM files", str)]
-        gone = [path for path in every if path in names or path.startswith(under)]
-        self._forget(gone)
-        return len(gone)
-
     def search(
-        self,
-        query: Picture,
-        *,
-        top: int = 20,
-        without: Iterable[str | os.PathLike[str]] = (),
+        self, query: Picture, *, top: int = 20, without: Iterable[str | os.PathLike[str]] = ()
     ) -> list[Match]:
         """Finds the pictures most like one, or like a vector of `vector_of`.
 
@@ -375,11 +358,6 @@ class Index:
             if any(type(v) is not kind for row in rows for v, kind in zip(row, kinds, strict=True)):
                 raise sqlite3.DatabaseError("a value of another type")
             return rows
-
-    def _forget(self, paths: Sequence[str]) -> None:
-        with self._writing() as sql:
-            sql.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
-            sql.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM files)")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -27,14 +27,7 @@ Picks = dict[int, tuple[int, int]]
 
 
 def write_answers(path: Path, picks: Picks, queries: list[str], m: int) -> None:
-    """Writes one person's answers, whole or not at all.
-
-    Args:
-        path: The CSV.
-        picks: The choices.
-        queries: The ids of all queries, by row.
-        m: Candidates per query.
-    """
+    """Writes one person's answers, whole or not at all; `queries` are the ids of all, by row."""
     lines = [",".join(["left", *(f"c{place}" for place in range(m))])]
     for row, chosen in sorted(picks.items()):
         scores = ["0"] * m

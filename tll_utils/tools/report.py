@@ -30,7 +30,8 @@ MAX_QUERIES = 2000  # in the page; of more, the first ones
 _WHY_WIDTH = 9 * 2 + 4 * 4  # digits per pair of pictures
 _WHY_NUMBERS = 9 + 3 * 4  # of `scoring.agreeing_cells`: cells at the same place, and four lines
 SHOWN = 8  # candidates of each system that the page knows in order
-_DIGITS = string.digits + string.ascii_lowercase  # one per place in a candidate list
+_DIGITS = string.digits + string.ascii_lowercase + " "  # per place in a candidate list; -1: " "
+_SYSTEM = ("system", "notebook", "top_1", "top_2", "top_5", "low", "high", "n", "protocol")
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -69,11 +70,7 @@ def page(content: dict[str, Any]) -> str:
 
 
 def collect(
-    out_dir: Path,
-    dataset: data.Dataset,
-    *,
-    profile: str | None = None,
-    seed: int | None = None,
+    out_dir: Path, dataset: data.Dataset, *, profile: str | None = None, seed: int | None = None
 ) -> dict[str, Any]:
     """What the page shows, as plain values; makes the small pictures.
 
@@ -92,16 +89,21 @@ def collect(
     rights = np.unique(candidates)
     place_of = {int(right): place for place, right in enumerate(rights)}
     small = out_dir / PICTURES
-    kinds = sample.kinds(dataset.root) if dataset.name == "sample" else {}
+    is_sample = dataset.name == "sample"
+    what = "Synthetic sample" if is_sample else f"Data {dataset.name!r}"
+    kinds = sample.kinds(dataset.root) if is_sample else {}
     lefts = dataset.pairs["left"].tolist()
     ordered = {name: _ordered(one[shown], candidates, shown) for name, one in scores.items()}
     return {
         "mode": "report",
-        "caption": f"{_what(dataset)}: n = {len(lefts)}, m = {candidates.shape[1]} candidates, "
+        "caption": f"{what}: n = {len(lefts)}, m = {candidates.shape[1]} candidates, "
         f"profile {profile}, seed {seed}",
-        "sample": dataset.name == "sample",
-        "systems": [_system(row) for row in rows],
-        "ranked": {name: _ranked(places) for name, places in ordered.items()},
+        "sample": is_sample,
+        "systems": [{name: row[name] for name in _SYSTEM} for row in rows],
+        "ranked": {
+            name: "".join(_DIGITS[place] for place in places.ravel())
+            for name, places in ordered.items()
+        },
         "why": _why(folder, ordered, (candidates == shown[:, None]).argmax(axis=1)),
         "queries": [lefts[row] for row in shown],
         "kinds": [kinds.get(lefts[row], "") for row in shown] if kinds else [],
@@ -174,15 +176,6 @@ def read_scores(
     return candidates, found
 
 
-def _what(dataset: data.Dataset) -> str:
-    return "Synthetic sample" if dataset.name == "sample" else f"Data {dataset.name!r}"
-
-
-def _system(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("system", "notebook", "top_1", "top_2", "top_5", "low", "high", "n", "protocol")
-    return {name: row[name] for name in names}
-
-
 def _ordered(scores: np.ndarray, candidates: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Places in the lists of the best `SHOWN` candidates, then the rank of the match, 0 = best.
 
@@ -194,11 +187,6 @@ def _ordered(scores: np.ndarray, candidates: np.ndarray, rows: np.ndarray) -> np
     found = np.concatenate([order[:, :SHOWN], rank[:, None]], axis=1)
     found[~np.isfinite(scores).all(axis=1)] = -1
     return found
-
-
-def _ranked(ordered: np.ndarray) -> str:
-    """Digits of base 36, a blank for -1."""
-    return "".join((_DIGITS + " ")[place] for place in ordered.ravel())
 
 
 def _why(
