@@ -17,21 +17,3 @@ from tll_utils.layers.closed_form import SignedRoot, Standardise, Whitening
 from tll_utils.layers.faces import AlignFaces, FindFaces
 from tll_utils.layers.images import CellPooling, Flip, OrientedGradients, Resize
 from tll_utils.layers.response import LocalResponseNormalization
-
-__all__ = [
-    "AlignFaces",
-    "Branches",
-    "CandidateScores",
-    "CellPooling",
-    "FindFaces",
-    "Flip",
-    "LocalResponseNormalization",
-    "OrientedGradients",
-    "PairDifference",
-    "PairDistance",
-    "Resize",
-    "SignedRoot",
-    "Stack",
-    "Standardise",
-    "Whitening",
-]
