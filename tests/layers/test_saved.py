@@ -17,11 +17,8 @@ LAYERS = {
     "Flip": (lambda: layers.Flip(1), (8, 8, 3)),
     "CellPooling": (lambda: layers.CellPooling(2, 3, mode="max"), (5, 7, 2)),
     "LocalResponseNormalization": (layers.LocalResponseNormalization, (4, 4, 9)),
-    "OrientedGradients": (
-        lambda: layers.OrientedGradients(cell=4, num_directions=5, color_weight=2.0),
-        (8, 8, 3),
-    ),
-    "SignedRoot": (lambda: layers.SignedRoot(0.3, smooth=True), (5,)),
+    "OrientedGradients": (lambda: layers.OrientedGradients(cell=4, num_directions=5), (8, 8, 3)),
+    "SignedRoot": (lambda: layers.SignedRoot(smooth=True), (5,)),
     "Standardise": (layers.Standardise, (5,)),
     "Whitening": (lambda: layers.Whitening(2), (5,)),
     "Branches": (lambda: layers.Branches(keras.layers.Dense(3)), (2, 5)),

@@ -214,7 +214,6 @@ class OrientedGradients(Float32Layer):
     Args:
         cell: Int, side of a cell in pixels.
         num_directions: Int, over half a turn: a light-dark edge counts like a dark-light one.
-        color_weight: Float, weight of the colors against the gradients.
 
     Call arguments:
         images: RGB in [0, 255], any dtype, shape `(batch, h, w, 3)`, h and w divisible by `cell`.
@@ -229,18 +228,10 @@ class OrientedGradients(Float32Layer):
         Dalal and Triggs, 2005, Histograms of oriented gradients for human detection.
     """
 
-    def __init__(
-        self,
-        *,
-        cell: int = 8,
-        num_directions: int = 8,
-        color_weight: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, cell: int = 8, num_directions: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cell = whole_number("cell", cell)
         self.num_directions = whole_number("num_directions", num_directions)
-        self.color_weight = float(color_weight)
 
     def build(self, input_shape: Shape) -> None:
         sides = tuple(input_shape[1:3])
@@ -258,7 +249,7 @@ class OrientedGradients(Float32Layer):
         cells = ops.sqrt(ops.maximum(cells / (strength + 0.02), TINY))
         red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
         opponents = [ops.mean(rgb, axis=-1), red - green, blue - (red + green) / 2]
-        colors = self.color_weight * self._cells(ops.stack(opponents, axis=-1))
+        colors = self._cells(ops.stack(opponents, axis=-1))
         flat = [ops.reshape(part, (-1, math.prod(part.shape[1:]))) for part in (cells, colors)]
         return ops.concatenate(flat, axis=-1)
 
@@ -288,5 +279,5 @@ class OrientedGradients(Float32Layer):
         return (input_shape[0], cells * (self.num_directions + 3))
 
     def get_config(self) -> dict[str, Any]:
-        options = {"num_directions": self.num_directions, "color_weight": self.color_weight}
-        return {**super().get_config(), "cell": self.cell, **options}
+        options = {"cell": self.cell, "num_directions": self.num_directions}
+        return {**super().get_config(), **options}
