@@ -125,5 +125,5 @@ def test_zero_features_give_finite_scores_and_gradients():
 def test_stack_puts_the_new_axis_where_told(axis, shape):
     vectors = [floats(2, 5) + i for i in range(3)]
     stacked = layers.Stack(axis)(vectors)
-    assert stacked.shape == shape == layers.Stack(axis).compute_output_shape([(2, 5)] * 3)
+    assert stacked.shape == shape
     np.testing.assert_array_equal(stacked, np.stack(vectors, axis))

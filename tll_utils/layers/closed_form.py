@@ -34,9 +34,6 @@ class SignedRoot(Float32Layer):
         offset = 1e-6 if self.smooth else 0.0
         return ops.sign(features) * (ops.sqrt(ops.abs(features) + offset) - offset**0.5)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smooth": self.smooth}
 
@@ -62,9 +59,6 @@ class Standardise(Float32Layer):
 
     def call(self, features: Tensor) -> Tensor:
         return (ops.cast(features, "float32") - self.mean) * self.scale
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -106,9 +100,6 @@ class Whitening(Float32Layer):
         centered = ops.cast(features, "float32") - self.mean
         known = ops.matmul(centered, self.basis) * (self.gains - self.rest)
         return centered * self.rest + ops.matmul(known, ops.transpose(self.basis))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rank": self.rank}

@@ -75,9 +75,6 @@ class Resize(Float32Layer):
     def _whole_levels(self, images: Tensor) -> Tensor:
         return ops.clip(ops.round(images), 0.0, 255.0) if self.rounded else images
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], *self.size, 1 if self.gray else 3)
-
     def get_config(self) -> dict[str, Any]:
         options = {"gray": self.gray, "antialias": self.antialias, "rounded": self.rounded}
         return {**super().get_config(), "size": self.size, **options}
@@ -125,9 +122,6 @@ class Flip(keras.layers.Layer):
 
     def call(self, images: Tensor) -> Tensor:
         return ops.flip(images, axis=self.axis)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
 
     def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor(images.shape, images.dtype)
@@ -185,9 +179,6 @@ class CellPooling(Float32Layer):
         if self.rows == self.columns == 1:
             return ops.reshape(pooled, (-1, channels))
         return ops.concatenate([pooled[:, top, left] for top in tops for left in lefts], axis=-1)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], self.rows * self.columns * input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         options = {"rows": self.rows, "columns": self.columns, "mode": self.mode}
@@ -273,10 +264,6 @@ class OrientedGradients(Float32Layer):
         half = self.num_directions / 2
         gap = ops.abs(ops.mod(gap + half, self.num_directions) - half)
         return ops.maximum(1.0 - gap, 0.0) * slope[..., None]
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        cells = (input_shape[1] // self.cell) * (input_shape[2] // self.cell)
-        return (input_shape[0], cells * (self.num_directions + 3))
 
     def get_config(self) -> dict[str, Any]:
         options = {"cell": self.cell, "num_directions": self.num_directions}

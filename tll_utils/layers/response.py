@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tll_utils.layers.base import Float32Layer, Shape, Tensor
+from tll_utils.layers.base import Float32Layer, Tensor
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -31,6 +31,3 @@ class LocalResponseNormalization(Float32Layer):
         squares = ops.pad(ops.square(inputs), padding)
         energy = sum(squares[..., shift : shift + channels] for shift in range(5))
         return inputs / (2.0 + 1e-4 * energy) ** 0.75
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
