@@ -21,7 +21,6 @@ from tll_utils.images.decode import (
     read_image,
     read_rgb,
     resize,
-    resize_matrix,
     shrink_onto_white,
     stream,
 )
