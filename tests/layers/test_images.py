@@ -1,4 +1,4 @@
-"""Resizing, mirror images, cells and oriented gradients."""
+"""Resizing, cells and oriented gradients."""
 
 import keras
 import numpy as np
@@ -87,18 +87,7 @@ def test_resize_refuses_what_is_not_rgb(shape):
         layers.Resize((4, 4))(pixels(*shape))
 
 
-# -- Flip and CellPooling ------------------------------------------------------------------------
-
-
-def test_flip_mirrors_one_axis():
-    images = pixels(2, 3, 4, 3)
-    np.testing.assert_array_equal(layers.Flip()(images), images[:, :, ::-1])
-    np.testing.assert_array_equal(layers.Flip(1)(images), images[:, ::-1])
-
-
-def test_flip_refuses_other_axes():
-    with pytest.raises(ValueError, match="Received: axis=3"):
-        layers.Flip(3)
+# -- CellPooling ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["avg", "max"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -95,28 +94,3 @@ class CandidateScores(Float32Layer):
         embeddings = ops.cast(embeddings, "float32")
         query, candidates = embeddings[:, :1], embeddings[:, 1:]
         return (1.0 + ops.sum(query * candidates, axis=-1)) / 2.0
-
-
-@keras.saving.register_keras_serializable(package="tll_utils")
-class Stack(keras.layers.Layer):
-    """Stacks tensors of equal shape along a new axis.
-
-    Args:
-        axis: Int, place of the new axis in the result. Defaults to `1`, right after the batch.
-
-    Call arguments:
-        inputs: List of tensors `(batch, d)`, say.
-
-    Returns:
-        Shape `(batch, number of tensors, d)` for axis 1, `(batch, d, number of tensors)` for −1.
-    """
-
-    def __init__(self, axis: int = 1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axis = int(axis)
-
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        return ops.stack(inputs, axis=self.axis)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}

@@ -1,4 +1,4 @@
-"""Layers on images and feature maps: sizes, mirror images, cells, oriented gradients."""
+"""Layers on images and feature maps: sizes, cells, oriented gradients."""
 
 from __future__ import annotations
 
@@ -92,42 +92,6 @@ def _resize_matrix(length_in: Any, length_out: int, antialias: bool) -> Tensor:
     old = ops.cast(ops.arange(length_in), "float32") + 0.5
     weights = ops.maximum(1.0 - ops.abs(middle[:, None] - old) / support, 0.0)
     return weights / ops.sum(weights, axis=1, keepdims=True)
-
-
-@keras.saving.register_keras_serializable(package="tll_utils")
-class Flip(keras.layers.Layer):
-    """Mirrors every image; unlike `keras.layers.RandomFlip`, always.
-
-    Args:
-        axis: Int, of `(batch, height, width, channels)`: 2 = left and right change places,
-            1 = top and bottom. Defaults to `2`.
-
-    Call arguments:
-        images: Shape `(batch, height, width, channels)`.
-
-    Returns:
-        The same shape and dtype.
-
-    Raises:
-        ValueError: If `axis` is neither 1 nor 2.
-    """
-
-    def __init__(self, axis: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if axis not in (1, 2):
-            raise ValueError(f"`axis` must be 1 (rows) or 2 (columns). Received: axis={axis!r}")
-        self.axis = int(axis)
-        # Nothing is computed, so nothing is rounded either.
-        self.autocast = False
-
-    def call(self, images: Tensor) -> Tensor:
-        return ops.flip(images, axis=self.axis)
-
-    def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.KerasTensor(images.shape, images.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
