@@ -43,13 +43,6 @@ def top_1(left, right):
     return (cosines(left, right).argmax(axis=1) == np.arange(len(left))).mean()
 
 
-def test_signed_root_keeps_the_sign_and_tames_large_values():
-    row = np.array([[-4.0, 0.0, 9.0]])
-    np.testing.assert_allclose(features.encode(transforms.signed_root(), row), [[-2, 0, 3]])
-    cube = features.encode(transforms.signed_root(1 / 3), np.array([[-8.0, 27.0]]))
-    np.testing.assert_allclose(cube, [[-2, 3]], rtol=1e-5)
-
-
 def test_standardiser_matches_hand_arithmetic():
     # Column 0 over both sides: 1, 3, 5, 7 → mean 4, deviation √5; column 1 is constant.
     left, right = np.array([[1.0, 2.0], [3.0, 2.0]]), np.array([[5.0, 2.0], [7.0, 2.0]])

@@ -76,8 +76,8 @@ def test_rand_augment_works_where_tensorflow_is_deterministic():
     code = (
         "import numpy as np, tensorflow as tf; from tll_utils import images\n"
         "tf.config.experimental.enable_op_determinism()\n"
-        "augment = images.rand_augment(0.4, rate=1.0)\n"
-        "augment(np.zeros((2, 8, 8, 3), np.float32), np.random.default_rng(0))"
+        "augment = images.rand_augment(0.4)\n"
+        "augment(np.zeros((4, 8, 8, 3), np.float32), np.random.default_rng(0))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
@@ -85,20 +85,13 @@ def test_rand_augment_works_where_tensorflow_is_deterministic():
 def test_rand_augment_of_each_change_repeats_itself():
     pytest.importorskip("keras_cv")
     image = np.random.default_rng(0).uniform(0, 255, (1, 12, 10, 3)).astype(np.float32)
-    augment = images.rand_augment(0.5, num_changes=1, rate=1.0)
+    augment = images.rand_augment(0.5)
     results = {}
     for seed in range(40):
         first, again = (augment(image, np.random.default_rng(seed)) for _ in range(2))
         np.testing.assert_array_equal(first, again)
         results[np.round(first).tobytes()] = seed
     assert len(results) > 20
-
-
-def test_rand_augment_with_rate_0_changes_nothing():
-    pytest.importorskip("keras_cv")
-    batch = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3), np.uint8)
-    result = images.rand_augment(0.5, rate=0.0)(batch, np.random.default_rng(0))
-    np.testing.assert_array_equal(result, batch)
 
 
 def test_rand_augment_refuses_a_magnitude_out_of_range():

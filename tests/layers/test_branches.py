@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from tll_utils import layers, losses
@@ -119,11 +118,3 @@ def test_zero_features_give_finite_scores_and_gradients():
         loss = tf.reduce_mean(losses.candidate_hinge(np.array([0, 1]), scores, margin=0.2))
     gradients = tape.gradient(loss, head.trainable_variables)
     assert np.isfinite(scores).all() and all(np.isfinite(g).all() for g in gradients)
-
-
-@pytest.mark.parametrize("axis, shape", [(1, (2, 3, 5)), (-1, (2, 5, 3))])
-def test_stack_puts_the_new_axis_where_told(axis, shape):
-    vectors = [floats(2, 5) + i for i in range(3)]
-    stacked = layers.Stack(axis)(vectors)
-    assert stacked.shape == shape == layers.Stack(axis).compute_output_shape([(2, 5)] * 3)
-    np.testing.assert_array_equal(stacked, np.stack(vectors, axis))

@@ -61,6 +61,13 @@ def test_network_shows_a_way_around_layers():
     assert "sum · Add · 4 ← start and inner" in picture.description
 
 
+def test_network_shows_the_shape_that_an_operation_gives():
+    start = keras.Input((4,), name="start")
+    stack = keras.ops.stack([start, keras.layers.Dense(4, name="inner")(start)], axis=1)
+    picture = plots.network(keras.Model(start, keras.layers.Flatten()(stack)))
+    assert "Stack · 2 × 4 ← start and inner" in picture.description
+
+
 def test_network_refuses_a_model_without_a_graph():
     class Free(keras.Model):
         def call(self, x):

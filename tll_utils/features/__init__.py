@@ -17,23 +17,3 @@ from tll_utils.features import (
 from tll_utils.features.embedding import embed, embed_dataset, pixels, standard_keys
 from tll_utils.features.encoding import encode
 from tll_utils.features.views import Views, join, mean, stack
-
-__all__ = [
-    "Views",
-    "backbones",
-    "descriptors",
-    "embed",
-    "embed_dataset",
-    "encode",
-    "fronts",
-    "join",
-    "mean",
-    "pixels",
-    "pooling",
-    "registry",
-    "stack",
-    "standard_keys",
-    "transforms",
-    "weights",
-    "zoo",
-]

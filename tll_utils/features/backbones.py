@@ -17,27 +17,14 @@ from keras import ops
 
 from tll_utils.errors import WeightsDamaged
 from tll_utils.features import building
-from tll_utils.features.registry import REGISTRY, Backbone, get
-from tll_utils.features.weights import (
+from tll_utils.features.registry import REGISTRY, Backbone, get  # noqa: F401
+from tll_utils.features.weights import (  # noqa: F401
     available,
     damaged,
     find_weights,
     resolve_weights,
     weights_fingerprint,
 )
-
-__all__ = [
-    "REGISTRY",
-    "Backbone",
-    "architecture",
-    "available",
-    "build",
-    "find_weights",
-    "frozen",
-    "get",
-    "resolve_weights",
-    "weights_fingerprint",
-]
 
 
 def build(

@@ -20,24 +20,25 @@ from tll_utils import progress as progress_bars
 
 Images = np.ndarray | Sequence[str | os.PathLike]
 
+_BINS = 4  # of a color histogram, per axis of Lab
+_SIZE = (120, 96)  # height and width to which pictures are resized for edges and textures
+_CELL = 12  # side of a cell of HOG, in pixels of the resized picture
+_POINTS, _LBP_GRID = 8, 2  # neighbors compared with each pixel, on a circle; cells per side
 
-def color_histogram(
-    images: Images, *, bins: int = 4, grid: int = 1, progress: bool = True
-) -> np.ndarray:
+
+def color_histogram(images: Images, *, grid: int = 1, progress: bool = True) -> np.ndarray:
     """Joint histogram of Lab colors, with soft bins so that close colors stay close.
 
     Its square root is taken: the dot product of two histograms is then their Bhattacharyya
     coefficient, and cosine similarity needs no more than that.
 
     Args:
-        bins: Bins per Lab axis, at least 2.
         grid: Cells per side; above 1 the picture is split into `grid × grid` parts, so that
             where a color lies counts too.
 
     Returns:
-        `(n, grid² · bins³)`; rows have unit L2 norm.
+        `(n, grid² · 64)`, 4 bins per axis of Lab; rows have unit L2 norm.
     """
-    _require(bins >= 2, "bins must be at least 2", bins=bins)
     _require(grid >= 1, "grid must be at least 1", grid=grid)
 
     def describe(image):
@@ -45,50 +46,39 @@ def color_histogram(
         lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         # L in [0, 100]; a and b rarely leave ±64, what does joins the last bin.
         shift, width = np.array([[0, 64, 64], [100, 128, 128]], np.float32)
-        place = (lab + shift) / width * (bins - 1)
-        place = np.clip(place, 0, bins - 1).reshape(-1, 3)
-        low = np.minimum(place.astype(int), bins - 2)
+        place = (lab + shift) / width * (_BINS - 1)
+        place = np.clip(place, 0, _BINS - 1).reshape(-1, 3)
+        low = np.minimum(place.astype(int), _BINS - 2)
         part = place - low
         rows, columns = np.indices((64, 64)) * grid // 64
         cell = (rows * grid + columns).ravel()
-        counts = np.zeros(grid * grid * bins**3)
+        counts = np.zeros(grid * grid * _BINS**3)
         for corner in np.ndindex(2, 2, 2):
             weight = np.prod(np.where(corner, part, 1 - part), axis=1)
-            index = np.ravel_multi_index((low + corner).T, (bins,) * 3)
-            counts += np.bincount(cell * bins**3 + index, weight, minlength=len(counts))
+            index = np.ravel_multi_index((low + corner).T, (_BINS,) * 3)
+            counts += np.bincount(cell * _BINS**3 + index, weight, minlength=len(counts))
         return np.sqrt(counts / counts.sum())
 
     return _describe_all(describe, images, "Color histograms", progress)
 
 
-def hog(
-    images: Images,
-    *,
-    size: tuple[int, int] = (120, 96),
-    orientations: int = 9,
-    cell: int = 12,
-    progress: bool = True,
-) -> np.ndarray:
-    """Histograms of oriented gradients of the gray picture.
+def hog(images: Images, *, progress: bool = True) -> np.ndarray:
+    """Histograms of oriented gradients of the gray picture, 9 directions in cells of 12 pixels.
 
-    Args:
-        size: Height and width to which pictures are resized first.
-        orientations: Directions told apart, over 180°.
-        cell: Side of a cell, in pixels of the resized picture.
+    Pictures are resized to 120 × 96 first.
 
     Returns:
-        `(n, d)`; blocks of 2 × 2 cells, each normalized.
+        `(n, 2268)`; blocks of 2 × 2 cells, each normalized.
 
     Reference:
         Dalal and Triggs, 2005, Histograms of oriented gradients for human detection.
     """
-    _require(min(size) >= 2 * cell, "size must hold 2 × 2 cells", size=size, cell=cell)
 
     def describe(image):
         return skimage_hog(
-            _gray(image, size),
-            orientations=orientations,
-            pixels_per_cell=(cell, cell),
+            _gray(image),
+            orientations=9,
+            pixels_per_cell=(_CELL, _CELL),
             cells_per_block=(2, 2),
             block_norm="L2-Hys",
         )
@@ -96,38 +86,27 @@ def hog(
     return _describe_all(describe, images, "HOG", progress)
 
 
-def lbp(
-    images: Images,
-    *,
-    size: tuple[int, int] = (120, 96),
-    points: int = 8,
-    radius: float = 1.0,
-    grid: int = 2,
-    progress: bool = True,
-) -> np.ndarray:
+def lbp(images: Images, *, progress: bool = True) -> np.ndarray:
     """Histograms of uniform local binary patterns, which see texture and not brightness.
 
-    Args:
-        size: Height and width to which pictures are resized first.
-        points: Neighbours compared with each pixel, on a circle of `radius` pixels.
-        grid: Cells per side, each with a histogram of its own.
+    Pictures are resized to 120 × 96 first; each quarter has a histogram of the patterns of 8
+    neighbors, at a distance of 1 pixel.
 
     Returns:
-        `(n, grid² · (points + 2))`, square roots of frequencies; rows have unit L2 norm.
+        `(n, 40)`, square roots of frequencies; rows have unit L2 norm.
 
     Reference:
         Ojala et al., 2002, Multiresolution gray-scale and rotation invariant texture
         classification with local binary patterns.
     """
-    _require(grid >= 1, "grid must be at least 1", grid=grid)
-    num_codes = points + 2
-    rows, columns = np.indices(size) * grid // np.array(size)[:, None, None]
-    cell = (rows * grid + columns).ravel()
+    num_codes = _POINTS + 2
+    rows, columns = np.indices(_SIZE) * _LBP_GRID // np.array(_SIZE)[:, None, None]
+    cell = (rows * _LBP_GRID + columns).ravel()
 
     def describe(image):
-        codes = local_binary_pattern(_gray(image, size), points, radius, method="uniform")
+        codes = local_binary_pattern(_gray(image), _POINTS, 1.0, method="uniform")
         index = cell * num_codes + codes.astype(int).ravel()
-        counts = np.bincount(index, minlength=grid * grid * num_codes)
+        counts = np.bincount(index, minlength=_LBP_GRID**2 * num_codes)
         return np.sqrt(counts / counts.sum())
 
     return _describe_all(describe, images, "Local binary patterns", progress)
@@ -151,8 +130,8 @@ def dominant_colors(images: np.ndarray, *, num_colors: int = 10, seed: int = 0) 
     return means.cluster_centers_[order].round().astype(np.uint8)
 
 
-def _gray(image, size):
-    small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+def _gray(image):
+    small = cv2.resize(image, _SIZE[::-1], interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import keras
 import numpy as np
@@ -18,12 +16,11 @@ from tll_utils import progress as progress_bars
 from tll_utils.features import backbones, encoding, fronts, store
 from tll_utils.features import pooling as pools
 from tll_utils.features.views import Views
+from tll_utils.images.decode import map_ahead
 
 SHARD_IMAGES = 256  # a killed run loses at most the features of this many images
 
 Features = dict[str, np.ndarray]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Looks(TypedDict, total=False):
@@ -319,8 +316,8 @@ def embed_files(
         features = embedder(encoding.filled(batch, batch_size))
         return {key: np.asarray(rows)[: len(batch)] for key, rows in features.items()}
 
-    done, pending = 0, []
-    for features in _map_in_threads(to_features, batches, embedder.num_threads):
+    done, pending, threads = 0, [], embedder.num_threads
+    for features in map_ahead(to_features, batches, num_threads=threads, ahead=threads):
         count = len(next(iter(features.values())))
         _require_finite(features, paths[done : done + count])
         done += count
@@ -369,20 +366,6 @@ def _by_role(rows: np.ndarray, roles: Iterable[Sequence[Path]], front: fronts.Fr
     bounds = np.cumsum([len(role) for role in roles])[:-1]
     left, right, query, gallery = np.split(rows, bounds)
     return Views(left, right, query, gallery, front)
-
-
-def _map_in_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], num_threads: int
-) -> Iterator[Result]:
-    """Yields `function(item)` in order; like `Executor.map`, but takes few items ahead."""
-    with ThreadPoolExecutor(num_threads) as pool:
-        running: collections.deque = collections.deque()
-        for item in items:
-            running.append(pool.submit(function, item))
-            if len(running) > num_threads:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
 
 
 def _joined(batches: Sequence[Features]) -> Features:

@@ -124,7 +124,7 @@ class _Builder:
         for flip, crop in dict.fromkeys((tap.flip, tap.crop) for tap in taps):
             inputs = self._seen(taps[0].size, crop)
             if flip:
-                inputs = layers.Flip(MIRRORED_AXIS[flip])(inputs)
+                inputs = keras.ops.flip(inputs, axis=MIRRORED_AXIS[flip])
             mine = [tap for tap in taps if (tap.flip, tap.crop) == (flip, crop)]
             features = pooling.pooled(network(inputs), [tap.key for tap in mine])
             self.outputs.update({tap: features[tap.key] for tap in mine})
@@ -163,7 +163,7 @@ class _Builder:
             case Mean(parts):
                 return keras.layers.Average()([self.output_of(part) for part in parts])
             case Stacked(parts):
-                return layers.Stack()([self.output_of(part) for part in parts])
+                return keras.ops.stack([self.output_of(part) for part in parts], axis=1)
         raise TypeError(f"Not a front: {front!r}")
 
 

@@ -6,6 +6,7 @@ is plain Keras, so that the model can be saved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -35,16 +36,17 @@ def caffe(images: Any) -> Any:
 
 def imagenet_statistics(images: Any) -> Any:
     """Mean 0 and deviation 1 over ImageNet: DenseNet and what was trained with PyTorch."""
-    statistics = list(zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True))
-    scale = [1 / (255 * deviation) for _, deviation in statistics]
-    return keras.layers.Rescaling(scale, [-mean / dev for mean, dev in statistics])(images)
+    return _standardized(images, IMAGENET_MEAN, IMAGENET_DEVIATION)
 
 
 def clip(images: Any) -> Any:
     """Mean 0 and deviation 1 over CLIP's own training images."""
     mean, deviation = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-    statistics = list(zip(mean, deviation, strict=True))
-    offset = [-m / d for m, d in statistics]
+    return _standardized(images, mean, deviation)
+
+
+def _standardized(images: Any, mean: Sequence[float], deviation: Sequence[float]) -> Any:
+    offset = [-m / d for m, d in zip(mean, deviation, strict=True)]
     return keras.layers.Rescaling([1 / (255 * d) for d in deviation], offset)(images)
 
 

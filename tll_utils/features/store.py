@@ -124,7 +124,7 @@ class Store:
             A table of all keys.
         """
         table = Table(len(hashes), [*keys, *also])
-        for path in self._shards():
+        for path in sorted(self.folder.glob("[!.]*.npz")):  # a draft's name begins with a dot
             try:
                 shard = files.read_arrays(path, only={"hashes", *keys, *map(_scale_of, keys)})
                 stored, blocks = _checked(shard, keys)
@@ -162,11 +162,6 @@ class Store:
         with files.replacing(self.folder / f"{name}.npz") as draft:
             np.savez(draft, **arrays)
         return parts
-
-    def _shards(self) -> Iterator[Path]:
-        """Those that are whole; the name of a draft begins with a dot."""
-        paths = sorted(self.folder.glob("*.npz"))
-        return (path for path in paths if not path.name.startswith("."))
 
 
 def _scale_of(key: str) -> str:

@@ -18,11 +18,6 @@ from tll_utils import layers
 from tll_utils.features import building
 
 
-def signed_root(exponent: float = 0.5) -> layers.SignedRoot:
-    """Signed power of each feature: 0.5 tames the few units that would rule every cosine."""
-    return layers.SignedRoot(exponent)
-
-
 def standardiser(left: np.ndarray, right: np.ndarray) -> layers.Standardise:
     """Gives each feature mean 0 and deviation 1 over both sides; constant ones become 0.
 
@@ -165,7 +160,7 @@ def whiten_cells(
             f"The features must be {cells} cells of equal width. Received: cells={cells}, "
             f"features of width {width}"
         )
-    root = signed_root()
+    root = layers.SignedRoot()
     left, right = (np.asarray(root(side)) for side in (left, right))
     standardise = standardiser(left, right)
     by_cell = [np.asarray(standardise(side)).reshape(-1, width // cells) for side in (left, right)]

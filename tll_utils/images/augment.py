@@ -45,8 +45,8 @@ def augmenter(
     return augment
 
 
-def rand_augment(magnitude: float, *, num_changes: int = 2, rate: float = 10 / 11) -> Augment:
-    """Builds RandAugment from the layers of keras-cv: a few changes of color or place per image.
+def rand_augment(magnitude: float) -> Augment:
+    """Builds RandAugment from layers of keras-cv: up to two changes of color or place per image.
 
     Which changes, and how strong, is drawn here and handed to each layer as a constant together
     with a seed: keras-cv's own `RandAugment` draws part of it from TensorFlow's global state, so
@@ -55,8 +55,6 @@ def rand_augment(magnitude: float, *, num_changes: int = 2, rate: float = 10 / 1
 
     Args:
         magnitude: In [0, 1]; single changes scatter about it with a deviation of 0.15.
-        num_changes: Changes per image. Defaults to 2.
-        rate: Probability of each of them. Defaults to 10/11, as in the paper.
 
     Returns:
         `augment(images, rng)` as of `augmenter`, RGB only. It follows from `rng` alone.
@@ -74,8 +72,8 @@ def rand_augment(magnitude: float, *, num_changes: int = 2, rate: float = 10 / 1
 
     def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         changed = np.array(images, np.float32)
-        for _ in range(num_changes):
-            for change, level, places in _drawn(len(changed), len(changes), magnitude, rate, rng):
+        for _ in range(2):
+            for change, level, places in _drawn(len(changed), len(changes), magnitude, rng):
                 changed[places] = changes[change](level)(changed[places])
         changed = changed.clip(0, 255)
         return np.rint(changed).astype(np.uint8) if images.dtype == np.uint8 else changed
@@ -84,13 +82,13 @@ def rand_augment(magnitude: float, *, num_changes: int = 2, rate: float = 10 / 1
 
 
 def _drawn(
-    count: int, num_kinds: int, magnitude: float, rate: float, rng: np.random.Generator
+    count: int, num_kinds: int, magnitude: float, rng: np.random.Generator
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """Draws a change for each image: `(kind, strength in [-1, 1], places of its images)`."""
     kinds = rng.integers(num_kinds, size=count)
     strengths = np.clip(rng.normal(magnitude, 0.15, count), 0, 1) * rng.choice([-1, 1], count)
     levels = np.rint(10 * strengths) / 10
-    wanted = rng.random(count) < rate
+    wanted = rng.random(count) < 10 / 11  # as in the paper
     for kind, level in sorted(set(zip(kinds[wanted], levels[wanted], strict=True))):
         yield int(kind), float(level), np.flatnonzero(wanted & (kinds == kind) & (levels == level))
 

@@ -20,19 +20,16 @@ from tll_utils.images.decode import read_image
 
 # Networks of rembg for any subject, the better one first; each is named like its file.
 _REMBG_MODELS = ("u2net", "u2netp")
+_WORK_SIDE = 96  # grabCut works on a copy with this longer side: 20 times as fast
 
 
-def remove_background(
-    image: np.ndarray, *, method: str = "grabcut", work_side: int = 96, num_iterations: int = 3
-) -> np.ndarray:
+def remove_background(image: np.ndarray, *, method: str = "grabcut") -> np.ndarray:
     """Paints everything but the subject white.
 
     Args:
         image: RGB, uint8 `(height, width, 3)`.
         method: `"grabcut"` (OpenCV: what is not like the rim), or a trained network of rembg,
             `"u2net"` or `"u2netp"`.
-        work_side: grabCut works on a copy with this longer side: 20 times as fast.
-        num_iterations: Of grabCut.
 
     Returns:
         RGB, uint8, the same shape. The image itself where no subject was found.
@@ -44,7 +41,7 @@ def remove_background(
         Rother et al., 2004, GrabCut; report 001 used rembg, https://github.com/danielgatis/rembg.
     """
     if method == "grabcut":
-        opacity = _grabcut(image, work_side, num_iterations)
+        opacity = _grabcut(image)
     elif method in _REMBG_MODELS:
         import rembg
 
@@ -109,10 +106,10 @@ def without_background(
         return list(progress_bars.bar(done, total=total, desc="remove background", shown=progress))
 
 
-def _grabcut(image: np.ndarray, work_side: int, num_iterations: int) -> np.ndarray:
+def _grabcut(image: np.ndarray) -> np.ndarray:
     """Opacity of the subject, float (height, width); all that touches the rim may be background."""
     height, width = image.shape[:2]
-    scale = min(1.0, work_side / max(height, width))
+    scale = min(1.0, _WORK_SIDE / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = cv2.resize(np.ascontiguousarray(image[..., ::-1]), size, interpolation=cv2.INTER_AREA)
     mask = np.full(small.shape[:2], cv2.GC_PR_FGD, np.uint8)
@@ -123,7 +120,7 @@ def _grabcut(image: np.ndarray, work_side: int, num_iterations: int) -> np.ndarr
     cv2.setRNGSeed(0)
     unused = (0, 0, 0, 0)
     mode = cv2.GC_INIT_WITH_MASK
-    cv2.grabCut(small, mask, unused, background, foreground, num_iterations, mode)
+    cv2.grabCut(small, mask, unused, background, foreground, 3, mode)  # three iterations
     subject = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     return np.clip(cv2.resize(subject, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 

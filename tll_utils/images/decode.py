@@ -123,27 +123,6 @@ def resize(image: np.ndarray, size: tuple[int, int], *, antialias: bool = False)
     return resized
 
 
-def resize_matrix(length_in: int, length_out: int, *, antialias: bool = False) -> np.ndarray:
-    """The bilinear resizing of one axis as a matrix: `resized = R_rows @ image @ R_columns.T`.
-
-    Args:
-        length_in: Pixels along the axis before.
-        length_out: Pixels along the axis after.
-        antialias: Widen the triangle to the pixels that it shrinks. Defaults to `False`.
-
-    Returns:
-        Float32 `(length_out, length_in)`, each row adds up to 1.
-    """
-    step = length_in / length_out
-    centers = (np.arange(length_out) + 0.5) * step - 0.5
-    reach = max(step, 1.0) if antialias else 1.0
-    if not antialias:  # beyond the rim, the outermost pixel counts whole
-        centers = centers.clip(0, length_in - 1)
-    weights = 1 - np.abs(np.arange(length_in) - centers[:, None]) / reach
-    weights = weights.clip(0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
 def load_all(
     paths: Sequence[str | os.PathLike[str]],
     *,
@@ -171,7 +150,7 @@ def load_all(
         resized = resize(decode(paths[place]), size, antialias=antialias)
         images[place] = np.rint(resized)
 
-    loaded = _map_ahead(load, range(len(paths)), num_threads=os.cpu_count() or 1, ahead=64)
+    loaded = map_ahead(load, range(len(paths)), ahead=64)
     for _ in progress_bars.bar(loaded, total=len(paths), desc="decode", shown=progress):
         pass
     return images
@@ -182,8 +161,6 @@ def stream(
     *,
     size: tuple[int, int],
     batch_size: int = 64,
-    antialias: bool = False,
-    num_threads: int | None = None,
     cut: Cut | None = None,
 ) -> Iterator[np.ndarray]:
     """Decodes files in order, batch by batch, while the caller works on the batch before.
@@ -194,8 +171,6 @@ def stream(
         paths: Image files.
         size: `(height, width)`.
         batch_size: Images per batch; the last one may be smaller. Defaults to 64.
-        antialias: Smooth before shrinking. Defaults to `False`.
-        num_threads: Decoders at work. Defaults to the number of cores.
         cut: Takes the place of a file in `paths` and its image, gives what is resized instead.
             Defaults to the image.
 
@@ -217,11 +192,10 @@ def stream(
     def load(item: tuple[int, np.ndarray, np.ndarray | None]) -> np.ndarray | None:
         place, resized, batch = item
         image = decode(paths[place])
-        _resize_into(resized, cut(place, image) if cut else image, antialias=antialias)
+        _resize_into(resized, cut(place, image) if cut else image, antialias=False)
         return batch
 
-    num_threads = num_threads or os.cpu_count() or 1
-    for batch in _map_ahead(load, places(), num_threads=num_threads, ahead=2 * batch_size):
+    for batch in map_ahead(load, places(), ahead=2 * batch_size):
         if batch is not None:
             yield batch
 
@@ -286,12 +260,19 @@ def _refuse_bombs(image: Image.Image, content: bytes) -> None:
         raise _Refused(f"{scans} scans of {width}×{height} pixels")
 
 
-def _map_ahead(
-    function: Callable[[Any], Any], items: Iterable[Any], *, num_threads: int, ahead: int
+def map_ahead(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    *,
+    ahead: int,
+    num_threads: int | None = None,
 ) -> Iterator[Any]:
-    """Yields `function(item)` in order, from threads that run at most `ahead` items ahead."""
+    """Yields `function(item)` in order, from threads that run at most `ahead` items ahead.
+
+    There are `num_threads` of them, by default as many as there are cores.
+    """
     waiting: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
@@ -327,7 +308,7 @@ def _resize_into(resized: np.ndarray, image: np.ndarray, *, antialias: bool) -> 
         resized[:] = image
         return
     if antialias:
-        rows, columns = _sparse_matrix(height, size[0]), _sparse_matrix(width, size[1])
+        rows, columns = _resize_matrix(height, size[0]), _resize_matrix(width, size[1])
         tall = (rows @ image.reshape(height, -1)).reshape(size[0], width, channels)
         turned = columns @ cv2.transpose(tall).reshape(width, -1)  # ten times NumPy's speed
         resized[:] = cv2.transpose(turned.reshape(size[1], size[0], channels)).reshape(
@@ -341,11 +322,15 @@ def _resize_into(resized: np.ndarray, image: np.ndarray, *, antialias: bool) -> 
 
 
 @functools.lru_cache(maxsize=64)
-def _sparse_matrix(length_in: int, length_out: int) -> sparse.csr_matrix:
-    """`resize_matrix` with antialias; two or three pixels count for one, the rest are zeros."""
+def _resize_matrix(length_in: int, length_out: int) -> sparse.csr_matrix:
+    """Resizing of one axis, bilinear and smoothed: each row adds up to 1, most of it is zeros."""
     from scipy import sparse
 
-    return sparse.csr_matrix(resize_matrix(length_in, length_out, antialias=True))
+    step = length_in / length_out
+    centers = (np.arange(length_out) + 0.5) * step - 0.5
+    weights = 1 - np.abs(np.arange(length_in) - centers[:, None]) / max(step, 1.0)
+    weights = weights.clip(0)
+    return sparse.csr_matrix((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

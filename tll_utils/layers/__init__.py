@@ -3,7 +3,8 @@
 All are written in `keras.ops`, run on every Keras backend and under every dtype policy, and are
 registered as `tll_utils`, so that `keras.saving.load_model` finds them in safe mode. Those that
 compute compute in float32, whatever the policy: what a lower precision rounds off, a comparison of
-nearly equal images needs. Unit length is Keras's own `keras.layers.UnitNormalization`.
+nearly equal images needs. Unit length is Keras's own `keras.layers.UnitNormalization`; mirrored
+images and stacked tensors are `keras.ops.flip` and `keras.ops.stack`.
 """
 
 from tll_utils.layers.branches import (
@@ -11,27 +12,8 @@ from tll_utils.layers.branches import (
     CandidateScores,
     PairDifference,
     PairDistance,
-    Stack,
 )
 from tll_utils.layers.closed_form import SignedRoot, Standardise, Whitening
 from tll_utils.layers.faces import AlignFaces, FindFaces
-from tll_utils.layers.images import CellPooling, Flip, OrientedGradients, Resize
+from tll_utils.layers.images import CellPooling, OrientedGradients, Resize
 from tll_utils.layers.response import LocalResponseNormalization
-
-__all__ = [
-    "AlignFaces",
-    "Branches",
-    "CandidateScores",
-    "CellPooling",
-    "FindFaces",
-    "Flip",
-    "LocalResponseNormalization",
-    "OrientedGradients",
-    "PairDifference",
-    "PairDistance",
-    "Resize",
-    "SignedRoot",
-    "Stack",
-    "Standardise",
-    "Whitening",
-]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -40,10 +39,6 @@ class Branches(keras.layers.Wrapper):
         outputs = self.layer(ops.reshape(inputs, (-1, *size[2:])))
         return ops.reshape(outputs, (-1, size[1], *ops.shape(outputs)[1:]))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        folded = self.layer.compute_output_shape((None, *input_shape[2:]))
-        return (*input_shape[:2], *folded[1:])
-
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         folded = keras.KerasTensor((None, *inputs.shape[2:]), inputs.dtype)
         outputs = self.layer.compute_output_spec(folded)
@@ -67,9 +62,6 @@ class PairDistance(Float32Layer):
         # At distance 0 the slope of the root is infinite.
         return ops.sqrt(ops.maximum(ops.sum(squares, axis=-1, keepdims=True), TINY))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], 1)
-
 
 @keras.saving.register_keras_serializable(package="tll_utils")
 class PairDifference(Float32Layer):
@@ -85,9 +77,6 @@ class PairDifference(Float32Layer):
     def call(self, embeddings: Tensor) -> Tensor:
         embeddings = ops.cast(embeddings, "float32")
         return ops.abs(embeddings[:, 0] - embeddings[:, 1])
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], input_shape[2])
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -105,37 +94,3 @@ class CandidateScores(Float32Layer):
         embeddings = ops.cast(embeddings, "float32")
         query, candidates = embeddings[:, :1], embeddings[:, 1:]
         return (1.0 + ops.sum(query * candidates, axis=-1)) / 2.0
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        num_branches = input_shape[1]
-        return (input_shape[0], None if num_branches is None else num_branches - 1)
-
-
-@keras.saving.register_keras_serializable(package="tll_utils")
-class Stack(keras.layers.Layer):
-    """Stacks tensors of equal shape along a new axis.
-
-    Args:
-        axis: Int, place of the new axis in the result. Defaults to `1`, right after the batch.
-
-    Call arguments:
-        inputs: List of tensors `(batch, d)`, say.
-
-    Returns:
-        Shape `(batch, number of tensors, d)` for axis 1, `(batch, d, number of tensors)` for −1.
-    """
-
-    def __init__(self, axis: int = 1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axis = int(axis)
-
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        return ops.stack(inputs, axis=self.axis)
-
-    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
-        shape = list(input_shape[0])
-        shape.insert(self.axis % (len(shape) + 1), len(input_shape))
-        return tuple(shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}

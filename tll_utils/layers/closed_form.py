@@ -12,11 +12,10 @@ from tll_utils.layers.base import Float32Layer, Shape, Tensor, whole_number
 
 @keras.saving.register_keras_serializable(package="tll_utils")
 class SignedRoot(Float32Layer):
-    """Signed power of each feature, `sign(x) |x|^p`: tames the few that would rule every cosine.
+    """Signed root of each feature, `sign(x) √|x|`: tames the few that would rule every cosine.
 
     Args:
-        exponent: Float in (0, 1]. Defaults to `0.5`, the root.
-        smooth: Bool, `sign(x) ((|x| + ε)^p − ε^p)` with ε = 1e-6 instead, whose slope is finite
+        smooth: Bool, `sign(x) (√(|x| + ε) − √ε)` with ε = 1e-6 instead, whose slope is finite
             at 0, where a ReLU leaves many features. Needed if gradients flow through the layer.
 
     Call arguments:
@@ -24,31 +23,19 @@ class SignedRoot(Float32Layer):
 
     Returns:
         Float32 of the same shape.
-
-    Raises:
-        ValueError: If `exponent` is outside (0, 1].
     """
 
-    def __init__(self, exponent: float = 0.5, *, smooth: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *, smooth: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 < exponent <= 1:
-            raise ValueError(f"`exponent` must be in (0, 1]. Received: exponent={exponent!r}")
-        self.exponent, self.smooth = float(exponent), bool(smooth)
+        self.smooth = bool(smooth)
 
     def call(self, features: Tensor) -> Tensor:
         features = ops.cast(features, "float32")
         offset = 1e-6 if self.smooth else 0.0
-        magnitudes = ops.abs(features) + offset
-        # The root takes a seventh of the time of another power.
-        is_root = self.exponent == 0.5
-        root = ops.sqrt(magnitudes) if is_root else ops.power(magnitudes, self.exponent)
-        return ops.sign(features) * (root - offset**self.exponent)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
+        return ops.sign(features) * (ops.sqrt(ops.abs(features) + offset) - offset**0.5)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "exponent": self.exponent, "smooth": self.smooth}
+        return {**super().get_config(), "smooth": self.smooth}
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -72,9 +59,6 @@ class Standardise(Float32Layer):
 
     def call(self, features: Tensor) -> Tensor:
         return (ops.cast(features, "float32") - self.mean) * self.scale
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -116,9 +100,6 @@ class Whitening(Float32Layer):
         centered = ops.cast(features, "float32") - self.mean
         known = ops.matmul(centered, self.basis) * (self.gains - self.rest)
         return centered * self.rest + ops.matmul(known, ops.transpose(self.basis))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rank": self.rank}

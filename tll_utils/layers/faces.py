@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from tll_utils import images as image_tools
-from tll_utils.layers.base import Float32Layer, Shape, Tensor, whole_number
+from tll_utils.layers.base import Float32Layer, Tensor, whole_number
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -86,9 +86,6 @@ class AlignFaces(Float32Layer):
         down, across = weights
         planes = ops.matmul(down, ops.matmul(planes, ops.transpose(across, (0, 1, 3, 2))))
         return ops.transpose(planes, (0, 2, 3, 1))
-
-    def compute_output_shape(self, input_shape: tuple[Shape, Shape]) -> Shape:
-        return (input_shape[0][0], *self.size, 3)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size, "share": self.share}

@@ -1,4 +1,4 @@
-"""Layers on images and feature maps: sizes, mirror images, cells, oriented gradients."""
+"""Layers on images and feature maps: sizes, cells, oriented gradients."""
 
 from __future__ import annotations
 
@@ -75,9 +75,6 @@ class Resize(Float32Layer):
     def _whole_levels(self, images: Tensor) -> Tensor:
         return ops.clip(ops.round(images), 0.0, 255.0) if self.rounded else images
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], *self.size, 1 if self.gray else 3)
-
     def get_config(self) -> dict[str, Any]:
         options = {"gray": self.gray, "antialias": self.antialias, "rounded": self.rounded}
         return {**super().get_config(), "size": self.size, **options}
@@ -95,45 +92,6 @@ def _resize_matrix(length_in: Any, length_out: int, antialias: bool) -> Tensor:
     old = ops.cast(ops.arange(length_in), "float32") + 0.5
     weights = ops.maximum(1.0 - ops.abs(middle[:, None] - old) / support, 0.0)
     return weights / ops.sum(weights, axis=1, keepdims=True)
-
-
-@keras.saving.register_keras_serializable(package="tll_utils")
-class Flip(keras.layers.Layer):
-    """Mirrors every image; unlike `keras.layers.RandomFlip`, always.
-
-    Args:
-        axis: Int, of `(batch, height, width, channels)`: 2 = left and right change places,
-            1 = top and bottom. Defaults to `2`.
-
-    Call arguments:
-        images: Shape `(batch, height, width, channels)`.
-
-    Returns:
-        The same shape and dtype.
-
-    Raises:
-        ValueError: If `axis` is neither 1 nor 2.
-    """
-
-    def __init__(self, axis: int = 2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if axis not in (1, 2):
-            raise ValueError(f"`axis` must be 1 (rows) or 2 (columns). Received: axis={axis!r}")
-        self.axis = int(axis)
-        # Nothing is computed, so nothing is rounded either.
-        self.autocast = False
-
-    def call(self, images: Tensor) -> Tensor:
-        return ops.flip(images, axis=self.axis)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
-
-    def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.KerasTensor(images.shape, images.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
 
 
 @keras.saving.register_keras_serializable(package="tll_utils")
@@ -186,9 +144,6 @@ class CellPooling(Float32Layer):
             return ops.reshape(pooled, (-1, channels))
         return ops.concatenate([pooled[:, top, left] for top in tops for left in lefts], axis=-1)
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], self.rows * self.columns * input_shape[-1])
-
     def get_config(self) -> dict[str, Any]:
         options = {"rows": self.rows, "columns": self.columns, "mode": self.mode}
         return {**super().get_config(), **options}
@@ -214,7 +169,6 @@ class OrientedGradients(Float32Layer):
     Args:
         cell: Int, side of a cell in pixels.
         num_directions: Int, over half a turn: a light-dark edge counts like a dark-light one.
-        color_weight: Float, weight of the colors against the gradients.
 
     Call arguments:
         images: RGB in [0, 255], any dtype, shape `(batch, h, w, 3)`, h and w divisible by `cell`.
@@ -229,18 +183,10 @@ class OrientedGradients(Float32Layer):
         Dalal and Triggs, 2005, Histograms of oriented gradients for human detection.
     """
 
-    def __init__(
-        self,
-        *,
-        cell: int = 8,
-        num_directions: int = 8,
-        color_weight: float = 1.0,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, cell: int = 8, num_directions: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.cell = whole_number("cell", cell)
         self.num_directions = whole_number("num_directions", num_directions)
-        self.color_weight = float(color_weight)
 
     def build(self, input_shape: Shape) -> None:
         sides = tuple(input_shape[1:3])
@@ -258,7 +204,7 @@ class OrientedGradients(Float32Layer):
         cells = ops.sqrt(ops.maximum(cells / (strength + 0.02), TINY))
         red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
         opponents = [ops.mean(rgb, axis=-1), red - green, blue - (red + green) / 2]
-        colors = self.color_weight * self._cells(ops.stack(opponents, axis=-1))
+        colors = self._cells(ops.stack(opponents, axis=-1))
         flat = [ops.reshape(part, (-1, math.prod(part.shape[1:]))) for part in (cells, colors)]
         return ops.concatenate(flat, axis=-1)
 
@@ -283,10 +229,6 @@ class OrientedGradients(Float32Layer):
         gap = ops.abs(ops.mod(gap + half, self.num_directions) - half)
         return ops.maximum(1.0 - gap, 0.0) * slope[..., None]
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        cells = (input_shape[1] // self.cell) * (input_shape[2] // self.cell)
-        return (input_shape[0], cells * (self.num_directions + 3))
-
     def get_config(self) -> dict[str, Any]:
-        options = {"num_directions": self.num_directions, "color_weight": self.color_weight}
-        return {**super().get_config(), "cell": self.cell, **options}
+        options = {"cell": self.cell, "num_directions": self.num_directions}
+        return {**super().get_config(), **options}

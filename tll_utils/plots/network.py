@@ -111,7 +111,7 @@ def _box(
     model: keras.Model, name: str, entry: Mapping[str, Any], inputs: tuple[Call, ...], shared: bool
 ) -> Box:
     kind = entry["class_name"]
-    known = {layer.name: layer for layer in model.layers}
+    known = {layer.name: layer for layer in getattr(model, "operations", model.layers)}
     layer = known.get(name)
     lines = [name if kind == "InputLayer" else f"{name} · {kind}"]
     shape = _lengths(entry["config"].get("batch_shape") or ()) or _shape(layer)
@@ -122,7 +122,7 @@ def _box(
         lines += [f"   {type(layer).__name__} {_shape(layer)}" for layer in inside]
     elif inner is not None:
         lines.append(f"   {inner.name} · {type(inner).__name__}")
-    count = layer.count_params() if layer is not None and layer.built else 0
+    count = layer.count_params() if layer is not None and getattr(layer, "built", False) else 0
     facts = [shape] if shape else []
     if count:
         facts.append(f"{count:,} weights")
