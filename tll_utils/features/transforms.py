@@ -48,10 +48,12 @@ def principal_components(left: np.ndarray, right: np.ndarray, dim: int) -> keras
     images = np.concatenate([left, right]).astype(np.float32, copy=False)
     mean = images.mean(axis=0)
     images -= mean
-    kernel = np.zeros((images.shape[1], min(dim, *images.shape)), np.float32)
-    _, found = _spectrum(images, kernel.shape[1])
-    is_flipped = found.max(axis=0) < -found.min(axis=0)  # the sign is free: the same everywhere
-    kernel[:, : found.shape[1]] = found * np.where(is_flipped, -1, 1)
+    width = min(dim, *images.shape)
+    _, kernel = _spectrum(images, width)
+    is_flipped = kernel.max(axis=0) < -kernel.min(axis=0)  # the sign is free: the same everywhere
+    kernel *= np.where(is_flipped, np.float32(-1), np.float32(1))
+    if kernel.shape[1] < width:
+        kernel = np.pad(kernel, ((0, 0), (0, width - kernel.shape[1])))
     layer = keras.layers.Dense(kernel.shape[1], dtype="float32")
     return _built(layer, len(kernel), [kernel, -mean @ kernel])
 
@@ -227,4 +229,7 @@ def _spectrum(rows: np.ndarray, count: int | None = None) -> tuple[np.ndarray, n
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = values > 1e-6 * max(values[0], 1e-12)
     values, vectors = values[kept], vectors[:, kept]
-    return values, rows.T @ vectors / np.sqrt(values) if is_wide else vectors
+    if is_wide:
+        vectors = rows.T @ vectors
+        vectors /= np.sqrt(values)  # in place: with all cells they are as large as the images
+    return values, vectors
