@@ -103,7 +103,9 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         epoch = 0 if self._fixed else self.epoch
         rows = slice(index * self.batch_size, min((index + 1) * self.batch_size, self.size))
-        inputs, targets = self._examples.look_up(*(column[rows] for column in self._rows_of(epoch)))
+        # Copies: TensorFlow may compute in place in the arrays that it is given.
+        drawn = (column[rows].copy() for column in self._rows_of(epoch))
+        inputs, targets = self._examples.look_up(*drawn)
         if self._augment is not None:
             rng = np.random.default_rng((self._seed, epoch, 1, index))  # not the stream of `draw`
             # The images of an example, (batch, k, …), are changed one by one.
