@@ -193,6 +193,16 @@ def test_fixed_examples_are_those_of_epoch_0(make):
 
 
 @makers
+def test_what_is_done_to_a_batch_does_not_change_the_next_epoch(make):
+    batches = make(fixed=True)
+    expected = numbers(batches)
+    for inputs, targets in (batches[i] for i in range(batches.num_batches)):
+        inputs[:], targets[:] = 77, 77  # as TensorFlow, which computes in place where it can
+    for found, wanted in zip(numbers(batches), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@makers
 def test_batches_are_whole_but_for_the_last_which_may_be_dropped(make):
     rows = 12 if make is MAKERS["pairs"] else 6
     for size in (1, 4, 5, 100):
