@@ -190,6 +190,19 @@ def test_recorded_figures_of_the_best_systems_are_those_of_the_leaderboard():
     assert f"the best member ({csls};" in text and f"the fitted blend {blend}," in text
 
 
+def test_recorded_accuracies_of_all_pairs_or_one_fold_are_rows_of_the_leaderboard(notebook):
+    """Where a cell names n = 1600 or n = 400, "accuracy [low, high]" is some system's."""
+    results = json.loads((DIRECTORY.parent / "benchmarks" / "results_tll_cpu.json").read_text())
+    shown = [
+        [f"{row[name]:.3f}".lstrip("0") for name in ("top_2", "low", "high")] for row in results
+    ]
+    for cell in notebook.cells:
+        text = " ".join(re.sub(r'"\s*\n\s*f?"', "", cell.source).split())
+        if "recorded" in text and re.search("n = (1600|400)", text):
+            found = re.findall(r"(?<![+−\d])(\.\d{3}) \[(\.\d{3}), (\.\d{3})\]", text)
+            assert [list(row) for row in found if list(row) not in shown] == []
+
+
 def test_notebook_embeds_as_the_run_was_told(notebook):
     """With the engine of `TLL_ENGINE`, too: another one would fill a store of its own."""
     for cell in code_cells(notebook):

@@ -260,18 +260,17 @@ def game(a, b):
     return {**names, "found": paired(a, b), "numbers": range(NUM_PAIRS)}
 
 
-SURE = "def verdict(table, label)"
 GAINS = {1: "a gain", -1: "a loss", 0: "cannot tell"}
 # Notebook, cells, hand-made results, and what is said when a wins, b wins, or neither.
 CASES = [
-    ("02", [SURE, 'names = ("bce_n1"', "verdict(against_untrained, f'{name} −"], three_losses,
+    ("02", ['names = ("bce_n1"', "scoring.in_words(against_untrained, f'{name} −"], three_losses,
      {sign: " hinge: .*" + words for sign, words in GAINS.items()}),
-    ("02", [SURE, 'names = ("bce_n1"', "best_of_three"], best_loss,
+    ("02", ['names = ("bce_n1"', "best_of_three"], best_loss,
      {1: "best of the three losses is hinge", -1: "best of the three losses is bce_n1"}),
-    ("02", [SURE, "verdict(negatives,"], negatives, GAINS),
-    ("02", [SURE, "changes = run.compare", "scoring.is_sure(changes, label)"], changes,
+    ("02", ["scoring.in_words(negatives,"], negatives, GAINS),
+    ("02", ["changes = run.compare", "scoring.is_sure(changes, label)"], changes,
      {1: "RGB − gray: .*a gain", -1: "RGB − gray: .*a loss", 0: "none of the three is a finding"}),
-    ("02", [SURE, "better = run.compare", "verdict(better, label)"], softmax,
+    ("02", ["better = run.compare", "scoring.in_words(better, label)"], softmax,
      {sign: "softmax − contrastive: .{6}, .*" + words for sign, words in GAINS.items()}),
     ("03", ["share = (blind_loss"], loss_of_drawing,
      {1: "goes 33% of the way", -1: "no better than drawing without looking"}),
@@ -280,13 +279,13 @@ CASES = [
     ("03", ["lost = "], shrunk_copy, {1: "still better than", -1: "no better than guessing"}),
     ("03", ["def verdicts", "drawing, leaky, on_top"], drawing_steps,
      {1: "the head helps", -1: "the head hurts", 0: "the head makes no clear difference"}),
-    ("04", [SURE, "smallest, largest ="], pretrained, GAINS),
-    ("04", [SURE, "verdict(ways, label)"], pretrained, GAINS),
-    ("04", [SURE, "verdict(failure, label)"], as_reported, GAINS),
+    ("04", ["smallest, largest ="], pretrained, GAINS),
+    ("04", ["scoring.in_words(ways, label)"], pretrained, GAINS),
+    ("04", ["scoring.in_words(failure, label)"], as_reported, GAINS),
     ("04", ["least = {start"], two_starts, {1: "start is worth more", -1: "Training makes up"}),
-    ("04", [SURE, "verdict(mended, label)"], pretrained,
+    ("04", ["scoring.in_words(mended, label)"], pretrained,
      {1: "a gain", -1: "a loss", 0: "none for sure"}),
-    ("04", [SURE, "verdict(answers, label)"], pretrained, GAINS),
+    ("04", ["scoring.in_words(answers, label)"], pretrained, GAINS),
     ("05", ["below = ["], transfer, {1: "0 of 1 trained heads lie below", -1: "1 of 1 trained"}),
     ("05", ["verdict = ", "{cut_verdict}"], transfer,
      {1: "hard negatives help .* away helps", -1: "hard negatives hurt .* away hurts",
@@ -303,7 +302,7 @@ CASES = [
     ("06", ["def verdict(", "best = max(alone", "softmax_word, softmax_gain"], depths,
      {1: "batch is worse than triplets", -1: "batch improves on triplets",
       0: "batch is not clearly apart"}),
-    ("07", ["training_word"], two_backbones, GAINS),
+    ("07", ["scoring.in_words(by_training"], two_backbones, GAINS),
     ("07", ["join_verdict"], two_backbones,
      {1: "are better than the better .* joined matters", -1: "are worse than the better",
       0: "not clearly apart from .* makes no clear difference"}),

@@ -80,6 +80,7 @@ def test_a_row_is_sure_below_five_percent(wins, sure):
     hits = np.ones(wins, bool)  # against none: p = 2 / 2ⁿ, that is .0625, .03125 and 2e-9
     table = scoring.comparison_table({"a": scoring.paired_comparison(hits, ~hits)})
     assert scoring.is_sure(table, "a") is sure
+    assert scoring.in_words(table, "a").endswith(", a gain") is sure
 
 
 def whole_set(rng, *, n, m=10):

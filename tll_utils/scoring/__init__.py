@@ -13,6 +13,7 @@ from tll_utils.scoring.comparison import (
     comparison_table,
     format_p,
     holm,
+    in_words,
     is_sure,
     paired_comparison,
     whole_set_interval,

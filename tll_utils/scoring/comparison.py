@@ -144,6 +144,14 @@ def is_sure(table: pd.DataFrame, label: str) -> bool:
     return p.startswith("<") or float(p) < 0.05
 
 
+def in_words(table: pd.DataFrame, label: str) -> str:
+    """A row of `comparison_table` in words: what the number says, and no more."""
+    difference = table.loc[label, "difference"]
+    if not is_sure(table, label):
+        return f"{difference}, which these pairs cannot tell from no change"
+    return f"{difference}, {'a gain' if float(difference) > 0 else 'a loss'}"
+
+
 def whole_set_interval(
     scores: np.ndarray,
     candidates: np.ndarray,
