@@ -1,8 +1,10 @@
 """Which devices are found, and what several of them refuse before anything starts."""
 
+import gc
 import json
 import sys
 import types
+import weakref
 
 import keras
 import numpy as np
@@ -137,3 +139,16 @@ def test_check_refuses_what_hangs_or_fails_on_several_workers(model):
     model.optimizer = keras.optimizers.LossScaleOptimizer(model.optimizer)
     with pytest.raises(TrainingError, match="use mixed_bfloat16 or float32"):
         machine.check(model, batches())
+
+
+def test_make_room_frees_a_model_that_nobody_uses():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    watched = weakref.ref(model)
+    gc.disable()
+    try:
+        del model
+        assert watched() is not None  # it refers to itself
+        machine.make_room()
+        assert watched() is None
+    finally:
+        gc.enable()

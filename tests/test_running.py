@@ -211,6 +211,25 @@ def test_kernels_side_by_side_share_the_cores_and_a_lone_one_has_them_all(tmp_pa
         assert made.cells[1].outputs[0].text == f"{threads} 5\n"
 
 
+BIG = """
+import numpy as np, psutil, tensorflow as tf
+tf.zeros(1)
+before = (used := psutil.Process().memory_info)().rss
+kept = [tf.Variable(np.ones(2**24, np.float32)) for _ in range(4)]
+most = used().rss
+del kept
+print(most - before > 2e8, used().rss - before < 1e8)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory is not glibc's")
+def test_kernels_give_back_the_memory_of_large_arrays_of_tensorflow(tmp_path):
+    pytest.importorskip("tensorflow")
+    runner.execute([write_notebook(tmp_path / "01_big.ipynb", BIG)], tmp_path / "out", {})
+    made = nbformat.read(tmp_path / "out" / "notebooks" / "01_big.ipynb", as_version=4)
+    assert made.cells[1].outputs[-1].text == "True True\n"
+
+
 def test_two_jobs_are_stopped_at_once_and_without_a_trace(tmp_path):
     cell = "import pathlib, time; pathlib.Path({!r}).touch(); time.sleep(60)"
     flags = [tmp_path / "01", tmp_path / "02"]

@@ -16,7 +16,7 @@ from tll_utils import data, features, files, images, scoring, training
 from tll_utils.data import sample
 from tll_utils.errors import DataError, TllError
 from tll_utils.features import Views
-from tll_utils.machine import Machine
+from tll_utils.machine import Machine, make_room
 from tll_utils.protocol import Protocol, Scores
 from tll_utils.scoring import Scorer, leaderboard, stored, submission
 from tll_utils.settings import Settings, choose_networks, project_dir
@@ -165,6 +165,7 @@ class Run:
         oof = np.full(self.protocol.candidates.shape, np.nan, np.float32)
         scorers = []
         for fold in chosen:
+            make_room()
             train, valid = splits[fold]
             fitted = fit(train, fold)
             scorer = scoring.cosine_of(fitted) if isinstance(fitted, keras.Layer) else fitted
@@ -287,6 +288,7 @@ class Run:
                 scoring.compose(scores.front, scores.scorers).save(draft)
         else:  # a model of an earlier run would be another system's
             self._model_path(system).unlink(missing_ok=True)
+        make_room()
         leaderboard.write(self.out_dir, [row])
         return row
 
@@ -305,6 +307,7 @@ class Run:
                 f"{path}: no such model. Run the notebook of {system!r} first; a combination of "
                 "systems, or a scorer that is a function of your own, leaves none."
             )
+        make_room()  # a model's numbers are there twice while it is read
         return keras.saving.load_model(path, safe_mode=True)
 
     def load_scores(self, system: str) -> Scores:

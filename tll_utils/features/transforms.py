@@ -50,6 +50,7 @@ def principal_components(left: np.ndarray, right: np.ndarray, dim: int) -> keras
     images -= mean
     width = min(dim, *images.shape)
     _, kernel = _spectrum(images, width)
+    del images  # with all cells, much of the memory there is
     is_flipped = kernel.max(axis=0) < -kernel.min(axis=0)  # the sign is free: the same everywhere
     kernel *= np.where(is_flipped, np.float32(-1), np.float32(1))
     if kernel.shape[1] < width:

@@ -22,8 +22,8 @@ def unit_norm(vectors: np.ndarray) -> np.ndarray:
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     vectors = np.asarray(vectors, np.float32)
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(norms, 1e-12)
+    lengths = _lengths(vectors.reshape(-1, vectors.shape[-1]))
+    return vectors / lengths.reshape(*vectors.shape[:-1], 1)
 
 
 def best_pairs(cosines: np.ndarray, count: int) -> np.ndarray:
