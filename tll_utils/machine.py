@@ -224,7 +224,7 @@ def make_room() -> None:
     in use, glibc gives back only if it is asked to.
     """
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
