@@ -38,8 +38,9 @@ _GIB_PER_JOB = {"quick": 2, "cpu": 3, "full": 8}
 # takes a sixth more processor time for the same work than with one.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Large arrays come and go. TensorFlow's own allocator never gives any back; glibc's does, if it has
-# one pool for all threads. Its largest ones cost a page fault every 4 KiB on Linux; so it is 2 MiB.
-_GLIBC = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 2**25, "trim_threshold": 2**26}
+# one pool for all threads and an early end of small arrays. Large ones cost a page fault every
+# 4 KiB on Linux; so it is 2 MiB.
+_GLIBC = {"hugetlb": 1, "arena_max": 1, "mmap_threshold": 2**23, "trim_threshold": 2**26}
 _MEMORY = {
     "TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1",
     "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{key}={value}" for key, value in _GLIBC.items()),
